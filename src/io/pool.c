@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool - a free list over a shared budget. */
+#include "io/pool.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/mem.h"
+#include "io/loop.h"
+
+#define FREE_BUFFERS 16	     /* kept for the next borrower; they count as unused */
+#define ROOM_CHECK_MS 20 /* another worker's buffers may have come back */
+
+struct pool {
+	struct loop *loop;
+	struct pool_budget *budget;
+	struct pool_buf *free;
+	unsigned free_count;
+	struct list waiters;
+	struct task wake;
+	struct timer check;
+	uint8_t *cipher;
+	uint8_t *plain;
+};
+
+/* Wakes only as many as there is room for, so that the others keep their place. */
+static void wake_waiters(struct task *t)
+{
+	struct pool *p = container_of(t, struct pool, wake);
+	unsigned most = 64;
+
+	while (most-- > 0 && pool_has_room(p)) {
+		struct list *link = list_pop(&p->waiters);
+
+		if (link == NULL)
+			break;
+		container_of(link, struct pool_waiter, link)->room(
+			container_of(link, struct pool_waiter, link));
+	}
+	if (!list_is_empty(&p->waiters))
+		timer_start(p->loop, &p->check, ROOM_CHECK_MS);
+}
+
+static void on_check(struct timer *t)
+{
+	struct pool *p = container_of(t, struct pool, check);
+
+	task_schedule(p->loop, &p->wake);
+}
+
+/* Scratch is mapped, not allocated, so that pages which nothing touches cost nothing. */
+static uint8_t *map_scratch(void)
+{
+	void *p = mmap(NULL, POOL_BUF_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? mem_new(POOL_BUF_SIZE) : p;
+}
+
+struct pool *pool_new(struct loop *loop, struct pool_budget *budget)
+{
+	struct pool *p = mem_new_of(struct pool);
+
+	p->loop = loop;
+	p->budget = budget;
+	list_init(&p->waiters);
+	task_init(&p->wake, wake_waiters);
+	timer_init(&p->check, on_check);
+	p->cipher = map_scratch();
+	p->plain = map_scratch();
+	return p;
+}
+
+void pool_free(struct pool *p)
+{
+	if (p == NULL)
+		return;
+	task_cancel(&p->wake);
+	timer_cancel(p->loop, &p->check);
+	while (p->free != NULL) {
+		struct pool_buf *b = p->free;
+
+		p->free = b->next;
+		free(b);
+	}
+	munmap(p->cipher, POOL_BUF_SIZE);
+	munmap(p->plain, POOL_BUF_SIZE);
+	free(p);
+}
+
+uint8_t *pool_cipher_scratch(struct pool *p)
+{
+	return p->cipher;
+}
+
+uint8_t *pool_plain_scratch(struct pool *p)
+{
+	return p->plain;
+}
+
+bool pool_has_room(const struct pool *p)
+{
+	return atomic_load_explicit(&p->budget->used, memory_order_relaxed) < p->budget->limit;
+}
+
+struct pool_buf *pool_take(struct pool *p)
+{
+	struct pool_buf *b = p->free;
+
+	atomic_fetch_add_explicit(&p->budget->used, sizeof(*b), memory_order_relaxed);
+	if (b != NULL) {
+		p->free = b->next;
+		p->free_count--;
+	} else {
+		/* Not zeroed: its pages are touched as far as they are filled. */
+		b = mem_resize(NULL, sizeof(*b));
+	}
+	b->next = NULL;
+	b->start = 0;
+	b->end = 0;
+	return b;
+}
+
+void pool_give(struct pool *p, struct pool_buf *b)
+{
+	atomic_fetch_sub_explicit(&p->budget->used, sizeof(*b), memory_order_relaxed);
+	if (p->free_count < FREE_BUFFERS) {
+		b->next = p->free;
+		p->free = b;
+		p->free_count++;
+	} else {
+		free(b);
+	}
+	if (!list_is_empty(&p->waiters))
+		task_schedule(p->loop, &p->wake);
+}
+
+void pool_wait(struct pool *p, struct pool_waiter *w)
+{
+	if (!list_is_empty(&w->link))
+		return;
+	list_append(&p->waiters, &w->link);
+	if (!timer_is_started(&p->check))
+		timer_start(p->loop, &p->check, ROOM_CHECK_MS);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * record_stream - an established TLS 1.3 connection as a stream: our own record layer over a socket.
+ *
+ * The struct is embedded in its owner and is there from the first moment of a connection: while the
+ * handshake runs it only holds the descriptor and the watch, which is registered once. An idle one owns no
+ * buffer. Closing without close_notify is an abort, in both directions: pull() tells a missing close_notify as IO_RESET.
+ *
+ * Threads: the worker.
+ */
+#pragma once
+
+#include "crypto/record.h"
+#include "io/loop.h"
+#include "io/stream.h"
+
+struct pool_buf;
+struct worker;
+
+struct record_stream {
+	struct stream stream;
+	struct worker *worker;
+	struct watch watch;
+	struct pool_buf *in;	/* the beginning of a record */
+	struct pool_buf *plain; /* opened, not yet consumed */
+	struct pool_buf *out;	/* sealed, not yet sent */
+	struct record_side rx;
+	struct record_side tx;
+	struct record_messages messages;
+	bool open;	   /* keys are set */
+	bool got_close;	   /* close_notify */
+	bool hung_up;	   /* EPOLLRDHUP or worse was seen: a short read is not the last one */
+	bool failed;
+	bool shut;	   /* our close_notify is in out or sent */
+	enum io_result failure;
+	struct bytes view;	/* in the worker's scratch, between pull and consumed */
+};
+
+/* takes fd (non-blocking). Not watched yet: the handshake does that with its own ready function. */
+void record_stream_init(struct record_stream *s, struct worker *w, int fd);
+
+/*
+ * The handshake is over: takes the two sides, and the bytes behind the handshake that were already read.
+ * From now on watch.ready is the stream's own; readable and writable are set.
+ */
+void record_stream_open(struct record_stream *s, const struct record_side *rx, const struct record_side *tx,
+			struct bytes early);
