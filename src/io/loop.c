@@ -139,16 +139,31 @@ int loop_rewatch(struct loop *l, struct watch *w, uint32_t events, struct err *e
 	return 0;
 }
 
+static void strike_fetched(struct loop *l, const struct watch *w)
+{
+	for (int i = l->event_at; i < l->event_count; i++) {
+		if (l->events[i].data.ptr == w)
+			l->events[i].data.ptr = NULL;
+	}
+}
+
+int loop_hand_over(struct loop *l, struct watch *from, struct watch *to, uint32_t events, struct err *e)
+{
+	if (loop_rewatch(l, to, events, e) < 0)
+		return -1;
+	strike_fetched(l, from);
+	from->active = false;
+	to->active = true;
+	return 0;
+}
+
 void loop_unwatch(struct loop *l, struct watch *w)
 {
 	if (!w->active)
 		return;
 	w->active = false;
 	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
-	for (int i = l->event_at; i < l->event_count; i++) {
-		if (l->events[i].data.ptr == w)
-			l->events[i].data.ptr = NULL;
-	}
+	strike_fetched(l, w);
 }
 
 void timer_init(struct timer *t, void (*expired)(struct timer *self))

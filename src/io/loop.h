@@ -66,6 +66,9 @@ uint64_t loop_now_ms(const struct loop *l);
 int loop_watch(struct loop *l, struct watch *w, uint32_t events, struct err *e) MUST_CHECK;
 int loop_rewatch(struct loop *l, struct watch *w, uint32_t events, struct err *e) MUST_CHECK;
 
+/* to, which has the same fd, takes the place of from with one call to the kernel. */
+int loop_hand_over(struct loop *l, struct watch *from, struct watch *to, uint32_t events, struct err *e) MUST_CHECK;
+
 /* Does not close the descriptor. Does nothing when w is not watched. */
 void loop_unwatch(struct loop *l, struct watch *w);
 

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * relay - two pipes and how they end.
+ *
+ * A pipe moves what it can in one turn: pull, push, consume. It stops when the source has nothing, when the
+ * sink is full, when the budget for buffers is used up, or after TURN_PULLS pulls, so that a fast flow does
+ * not starve the others; then the task goes on in the next round.
+ *
+ * Streams report into ready(), possibly from deep inside a multiplexed session, so the end of the relay is
+ * told from the task and never from there.
+ */
+#include "relay/relay.h"
+
+#include <stdlib.h>
+
+#include "io/worker.h"
+
+#define TURN_PULLS 4
+
+static void settle(struct relay *r, enum relay_end end)
+{
+	if (r->over)
+		return;
+	r->over = true;
+	r->end = end;
+	task_schedule(r->worker->loop, &r->task);
+}
+
+static enum relay_end failed_end(const struct relay *r, const struct stream *s, enum io_result result)
+{
+	if (s == r->near)
+		return result == IO_BROKEN ? RELAY_NEAR_BROKEN : RELAY_NEAR_RESET;
+	return result == IO_BROKEN ? RELAY_FAR_BROKEN : RELAY_FAR_RESET;
+}
+
+static void settle_if_done(struct relay *r)
+{
+	if (r->to_far.ended && r->to_near.ended && !r->near->flushing && !r->far->flushing)
+		settle(r, RELAY_DONE);
+}
+
+/* What the source already holds must be able to leave; only a new read needs room. */
+static bool has_room(struct relay *r, const struct stream *from)
+{
+	if (from->holds || pool_has_room(r->worker->pool))
+		return true;
+	pool_wait(r->worker->pool, &r->waiter);
+	return false;
+}
+
+static void run_pipe(struct relay *r, struct pipe *p, struct stream *from, struct stream *to)
+{
+	for (unsigned turn = 0; turn < TURN_PULLS && !p->ended; turn++) {
+		struct bytes view;
+		enum io_result result;
+		size_t taken = 0;
+
+		if (!to->writable || !has_room(r, from))
+			return;
+		result = from->ops->pull(from, &view);
+		if (result == IO_AGAIN)
+			return;
+		if (result == IO_END) {
+			p->ended = true;
+			result = to->ops->shutdown(to);
+			if (result != IO_OK)
+				settle(r, failed_end(r, to, result));
+			settle_if_done(r);
+			return;
+		}
+		if (result != IO_OK) {
+			settle(r, failed_end(r, from, result));
+			return;
+		}
+		result = to->ops->push(to, view, &taken);
+		from->ops->consumed(from, taken);
+		if (result != IO_OK) {
+			settle(r, failed_end(r, to, result));
+			return;
+		}
+		p->bytes += taken;
+		r->moved_ms = loop_now_ms(r->worker->loop);
+		if (taken < view.len)
+			return;
+	}
+	if (!p->ended)
+		task_schedule(r->worker->loop, &r->task);
+}
+
+static void run(struct relay *r)
+{
+	if (!r->over)
+		run_pipe(r, &r->to_far, r->near, r->far);
+	if (!r->over)
+		run_pipe(r, &r->to_near, r->far, r->near);
+}
+
+/* The abort of a side whose pipe is stalled must not wait until the other side reads again. */
+static void on_ready(struct relay *r, struct stream *s)
+{
+	struct pipe *out = s == r->near ? &r->to_far : &r->to_near;
+	struct stream *other = s == r->near ? r->far : r->near;
+
+	if (r->over)
+		return;
+	if (s->readable)
+		run_pipe(r, out, s, other);
+	if (!r->over && s->writable)
+		run_pipe(r, s == r->near ? &r->to_near : &r->to_far, other, s);
+	if (!r->over && s->aborted && !other->writable)
+		settle(r, failed_end(r, s, IO_RESET));
+	if (!r->over)
+		settle_if_done(r);
+}
+
+static void near_ready(struct stream_events *self, struct stream *s)
+{
+	on_ready(container_of(self, struct relay, near_events), s);
+}
+
+static void far_ready(struct stream_events *self, struct stream *s)
+{
+	on_ready(container_of(self, struct relay, far_events), s);
+}
+
+static void on_room(struct pool_waiter *w)
+{
+	struct relay *r = container_of(w, struct relay, waiter);
+
+	task_schedule(r->worker->loop, &r->task);
+}
+
+static void release(struct relay *r, enum stream_close how)
+{
+	task_cancel(&r->task);
+	list_remove(&r->waiter.link);
+	r->over = true;
+	r->near->ops->close(r->near, how);
+	r->far->ops->close(r->far, how);
+}
+
+static void on_task(struct task *t)
+{
+	struct relay *r = container_of(t, struct relay, task);
+
+	run(r);
+	if (!r->over)
+		return;
+	release(r, r->end == RELAY_DONE ? STREAM_FINISHED : STREAM_ABORT);
+	r->events->finished(r->events, r->end);
+}
+
+void relay_start(struct relay *r, struct worker *w, struct stream *near, struct stream *far,
+		 struct relay_events *events)
+{
+	*r = (struct relay){ .worker = w, .near = near, .far = far, .events = events };
+	r->near_events.ready = near_ready;
+	r->far_events.ready = far_ready;
+	near->events = &r->near_events;
+	far->events = &r->far_events;
+	task_init(&r->task, on_task);
+	list_init(&r->waiter.link);
+	r->waiter.room = on_room;
+	r->moved_ms = loop_now_ms(w->loop);
+	task_schedule(w->loop, &r->task);
+}
+
+void relay_cancel(struct relay *r, enum stream_close how)
+{
+	release(r, how);
+}
