@@ -39,7 +39,7 @@ void *mem_dup(const void *data, size_t len);
 
 /* gives a string; the caller frees it. */
 char *mem_format(const char *fmt, ...) PRINTF_LIKE(1, 2);
-char *mem_vformat(const char *fmt, va_list args);
+char *mem_vformat(const char *fmt, va_list args) PRINTF_LIKE(1, 0);
 
 /* Overwrites in a way that the compiler keeps. */
 void mem_wipe(void *p, size_t len);

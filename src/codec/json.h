@@ -4,7 +4,8 @@
  *
  * Our own reader because the configuration's errors name line and column of every value, which no
  * library of the distribution records. Duplicate members, invalid UTF-8, lone surrogates, bytes after
- * the value and nesting beyond JSON_MAX_DEPTH are errors. Numbers keep their text.
+ * the value, nesting beyond JSON_MAX_DEPTH and more than JSON_MAX_VALUES values are errors. Numbers keep
+ * their text.
  *
  * Threads: any; a parsed document is constant.
  */
@@ -18,6 +19,7 @@
 #include "base/err.h"
 
 #define JSON_MAX_DEPTH 64
+#define JSON_MAX_VALUES 200000 /* in one document: some 25 MB of heap */
 
 enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
