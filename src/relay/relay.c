@@ -35,6 +35,10 @@ static enum relay_end failed_end(const struct relay *r, const struct stream *s, 
 
 static void settle_if_done(struct relay *r)
 {
+	if (r->to_far.cut && r->to_near.ended)
+		settle(r, RELAY_FAR_RESET);
+	if (r->to_near.cut && r->to_far.ended)
+		settle(r, RELAY_NEAR_RESET);
 	if (r->to_far.ended && r->to_near.ended && !r->near->flushing && !r->far->flushing)
 		settle(r, RELAY_DONE);
 }
@@ -48,9 +52,25 @@ static bool has_room(struct relay *r, const struct stream *from)
 	return false;
 }
 
+/*
+ * A side that takes no more may have sent something before it went away, an answer for instance: that is
+ * still carried to the other side before the abort is.
+ */
+static void cut(struct relay *r, struct pipe *p, struct stream *to, enum io_result result)
+{
+	if (result == IO_BROKEN) {
+		settle(r, failed_end(r, to, result));
+		return;
+	}
+	p->cut = true;
+	to->readable = true;
+	task_schedule(r->worker->loop, &r->task);
+	settle_if_done(r);
+}
+
 static void run_pipe(struct relay *r, struct pipe *p, struct stream *from, struct stream *to)
 {
-	for (unsigned turn = 0; turn < TURN_PULLS && !p->ended; turn++) {
+	for (unsigned turn = 0; turn < TURN_PULLS && !p->ended && !p->cut; turn++) {
 		struct bytes view;
 		enum io_result result;
 		size_t taken = 0;
@@ -64,7 +84,7 @@ static void run_pipe(struct relay *r, struct pipe *p, struct stream *from, struc
 			p->ended = true;
 			result = to->ops->shutdown(to);
 			if (result != IO_OK)
-				settle(r, failed_end(r, to, result));
+				cut(r, p, to, result);
 			settle_if_done(r);
 			return;
 		}
@@ -75,7 +95,7 @@ static void run_pipe(struct relay *r, struct pipe *p, struct stream *from, struc
 		result = to->ops->push(to, view, &taken);
 		from->ops->consumed(from, taken);
 		if (result != IO_OK) {
-			settle(r, failed_end(r, to, result));
+			cut(r, p, to, result);
 			return;
 		}
 		p->bytes += taken;
@@ -83,7 +103,7 @@ static void run_pipe(struct relay *r, struct pipe *p, struct stream *from, struc
 		if (taken < view.len)
 			return;
 	}
-	if (!p->ended)
+	if (!p->ended && !p->cut)
 		task_schedule(r->worker->loop, &r->task);
 }
 

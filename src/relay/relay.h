@@ -36,6 +36,7 @@ struct relay_events {
 struct pipe {
 	uint64_t bytes;
 	bool ended; /* the source has told its end, and the sink was shut down */
+	bool cut;   /* the sink takes no more */
 };
 
 /* Embedded in its owner. */

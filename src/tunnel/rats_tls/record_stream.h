@@ -30,7 +30,10 @@ struct record_stream {
 	bool open;	   /* keys are set */
 	bool got_close;	   /* close_notify */
 	bool hung_up;	   /* EPOLLRDHUP or worse was seen: a short read is not the last one */
-	bool failed;
+	bool in_is_new;	   /* in holds records that were never looked at */
+	bool failed;	   /* nothing more to read; failure says how */
+	bool send_failed;  /* nothing more can be sent; what has come may still be read */
+	bool truncated;	   /* the socket ended without close_notify */
 	bool shut;	   /* our close_notify is in out or sent */
 	enum io_result failure;
 	struct bytes view;	/* in the worker's scratch, between pull and consumed */

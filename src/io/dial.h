@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dial - a TCP connection to a host, by name or address.
+ *
+ * Names are resolved; the addresses are tried in order, the next one 250 ms after the last began or at once
+ * when it failed (RFC 8305); the first that answers wins. Every wait has a deadline.
+ *
+ * Threads: the worker.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "io/loop.h"
+#include "io/resolve.h"
+#include "io/sock.h"
+
+struct worker;
+
+enum dial_failure {
+	DIAL_RESOLVE,
+	DIAL_REFUSED,
+	DIAL_UNREACHABLE,
+	DIAL_TIMEOUT,
+	DIAL_NO_DESCRIPTORS,
+};
+
+struct dial_events {
+	/*
+	 * gives fd: connected, non-blocking, and still watched through watch, which the owner passes to loop_hand_over()
+	 * or loop_unwatch() before it returns.
+	 */
+	void (*connected)(struct dial_events *self, int fd, struct watch *watch, const struct sock_addr *addr);
+	void (*failed)(struct dial_events *self, enum dial_failure failure, const struct err *why);
+};
+
+struct dial_options {
+	const char *host; /* borrowed until the end */
+	uint16_t port;
+	unsigned connect_ms; /* for each address */
+	unsigned resolve_ms;
+	const struct sock_options *sock;
+};
+
+struct dial;
+
+/* keeps events until one of the two came or cancel. Never calls back from inside. */
+struct dial *dial_start(struct worker *w, const struct dial_options *options, struct dial_events *events);
+void dial_cancel(struct dial *d);
