@@ -13,6 +13,9 @@
 #include "base/err.h"
 #include "crypto/key.h"
 
+/* The extension that holds evidence or a token; its content is the business of attest/evidence.h. */
+#define CERT_EVIDENCE_OID "2.23.133.5.4.9"
+
 struct cert;
 
 struct cert *cert_from_der(struct bytes der, struct err *e);
@@ -49,7 +52,7 @@ int cert_check_chain(const struct cert *leaf, const struct cert_list *intermedia
 
 struct rats_cert_options {
 	const struct key *key;
-	struct bytes evidence; /* content of 2.23.133.5.4.9; empty: neither of the two extensions */
+	struct bytes evidence; /* content of CERT_EVIDENCE_OID; empty: neither of the two extensions */
 	int64_t not_before;
 	int64_t not_after;
 	bool no_skid; /* unused by RATS-TLS */

@@ -33,8 +33,9 @@ bool key_equal_public(const struct key *a, const struct key *b);
 int key_spki(const struct key *k, struct buf *out, struct err *e) MUST_CHECK;
 int key_pkcs8(const struct key *k, struct buf *out, struct err *e) MUST_CHECK;
 
-/* "EC" with "P-256"...; "RSA"; "OKP". For writing a JWK: public members, big-endian. */
+/* For writing a JWK: "EC", "RSA" or "OKP"; "P-256"..., "Ed25519" or NULL; public members, big-endian. */
 const char *key_type(const struct key *k);
+const char *key_curve(const struct key *k);
 int key_jwk_members(const struct key *k, struct buf *x_or_n, struct buf *y_or_e, struct err *e) MUST_CHECK;
 
 /*
