@@ -32,6 +32,10 @@ enum tls_role { TLS_CLIENT, TLS_SERVER };
 bool tls_init_budget(size_t limit);
 size_t tls_budget_used(void);
 
+/* For what is kept of a peer's certificate after its handshake object is gone; false: no room. */
+bool tls_budget_take(size_t size);
+void tls_budget_give(size_t size);
+
 /* The tunnel protocols, as a set. */
 enum tls_alpn { TLS_ALPN_NONE = 0, TLS_ALPN_RAW = 1, TLS_ALPN_H2 = 2 };
 

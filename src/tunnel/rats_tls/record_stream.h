@@ -15,11 +15,13 @@
 #include "io/stream.h"
 
 struct pool_buf;
+struct secure;
 struct worker;
 
 struct record_stream {
 	struct stream stream;
 	struct worker *worker;
+	struct secure *secure; /* while the connection is being made */
 	struct watch watch;
 	struct pool_buf *in;	/* the beginning of a record */
 	struct pool_buf *plain; /* opened, not yet consumed */
