@@ -33,13 +33,14 @@ struct aead_cache;
 /* "auto", "ipsec-mb" or "evp". ERR_CONFIG for a name that this CPU or build does not have. */
 int aead_select(const char *name, struct err *e) MUST_CHECK;
 
-/* What is used, for tng --version: "ipsec-mb 1.3 (AVX512)" or "evp (OpenSSL 3.0.19)". */
+/* What is used, for tng --version: "ipsec-mb 1.3 (AVX512)" or "evp (OpenSSL 3.0.19)"; "none" before aead_select(). */
 const char *aead_description(void);
 
 size_t aead_key_len(enum aead_algorithm alg);
 void aead_key_init(struct aead_key *k, enum aead_algorithm alg, const uint8_t *key);
 void aead_key_wipe(struct aead_key *k);
 
+/* Uses what is selected now, for all its life. */
 struct aead_cache *aead_cache_new(void);
 void aead_cache_free(struct aead_cache *c); /* wipes */
 
@@ -54,3 +55,7 @@ void aead_seal(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[
 	       const uint8_t *in, size_t len, uint8_t *out);
 bool aead_open(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[AEAD_IV_LEN], struct bytes aad,
 	       const uint8_t *in, size_t len, uint8_t *out) MUST_CHECK;
+
+/* Seals in with tail right behind it, as if they were one: out has room for both and AEAD_TAG_LEN. */
+void aead_seal_tail(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[AEAD_IV_LEN], struct bytes aad,
+		    struct bytes in, struct bytes tail, uint8_t *out);
