@@ -49,12 +49,17 @@ struct record_side {
 	uint16_t suite;
 };
 
-/* Post-handshake messages may be cut into records: what we have of the current one. */
+/*
+ * Post-handshake messages may be cut into records: what we have of the current one, and what a peer has sent
+ * since it last sent data. {0} is ready for use.
+ */
 struct record_messages {
 	uint8_t head[5];     /* 4 of the header and KeyUpdate's one byte */
 	uint8_t head_len;
 	uint32_t skip;	     /* bytes of a NewSessionTicket that are still to come and are dropped */
 	uint8_t key_updates; /* without application data in between */
+	uint8_t empty;	     /* records that carried nothing: the same */
+	bool refuse_tickets; /* we are the server: no client may send one */
 	uint32_t message_bytes; /* of handshake messages since the last application data */
 };
 
@@ -62,7 +67,7 @@ struct record_messages {
 int record_side_init(struct record_side *s, uint16_t suite, struct bytes secret, struct err *e) MUST_CHECK;
 void record_side_wipe(struct record_side *s);
 
-/* RFC 8446 7.2: the next generation. */
+/* RFC 8446 7.2: the next generation. The caller has the cache forget the present key. */
 void record_side_update(struct record_side *s);
 
 /* Our own KeyUpdate is due: before 2^24 records (AES-GCM), with a margin. */
@@ -70,7 +75,8 @@ bool record_side_is_tired(const struct record_side *s);
 
 /*
  * Seals len bytes (at most RECORD_MAX_PLAIN) as one record of this type into out, which has room for
- * len + RECORD_OVERHEAD. Returns the bytes written. in and out do not overlap.
+ * len + RECORD_OVERHEAD. Returns the bytes written. in and out do not overlap. The process ends rather than let
+ * the sequence number wrap, which record_side_is_tired() foretells.
  */
 size_t record_seal(struct aead_cache *c, struct record_side *s, enum record_type type, const uint8_t *in, size_t len,
 		   uint8_t *out);
@@ -88,7 +94,7 @@ enum record_result {
 	RECORD_PLAIN,	     /* application data; may be empty */
 	RECORD_NOTHING,	     /* a ticket was dropped, a piece of a message was taken */
 	RECORD_KEY_UPDATED,  /* the peer's key moved on */
-	RECORD_KEY_UPDATE_REQUESTED, /* the same, and the peer wants ours to move as well */
+	RECORD_KEY_UPDATE_REQUESTED, /* the same, and the peer wants ours to move: one answer for several will do */
 	RECORD_CLOSED,	     /* close_notify */
 	RECORD_PEER_ALERT,   /* *alert says which fatal alert the peer sent */
 	RECORD_BROKEN,	     /* *alert says what to send; nothing of it was delivered */
