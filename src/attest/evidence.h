@@ -10,21 +10,23 @@
 #include "base/err.h"
 #include "codec/json.h"
 #include "config/config.h"
+#include "crypto/cert.h"
 #include "crypto/digest.h"
 
-#define EVIDENCE_OID "2.23.133.5.4.9"
+#define EVIDENCE_OID CERT_EVIDENCE_OID
 #define EVIDENCE_TAG_COCO 0xC0C000u
 #define EVIDENCE_TAG_COCO_TOKEN 0xC0C001u
 #define EVIDENCE_TAG_ITA 0x17A000u
 #define EVIDENCE_TAG_ITA_TOKEN 0x17A001u
 
-/* The two elements behind the tag; borrowed from what was parsed. */
+/* The two elements behind the tag, owned: either may have come in chunks. */
 struct evidence_blob {
 	uint64_t tag;
 	struct buf raw;
 	struct buf claims_buffer;
 };
 
+/* On failure out is empty; so it is with all that are read or made below. */
 int evidence_blob_parse(struct bytes extension, struct evidence_blob *out, struct err *e) MUST_CHECK;
 void evidence_blob_format(uint64_t tag, struct bytes raw, struct bytes claims_buffer, struct buf *out);
 void evidence_blob_release(struct evidence_blob *b);
@@ -39,6 +41,9 @@ struct coco_evidence {
 	enum digest_algorithm hash;
 };
 
+/* One of the names of rats-tls.md 3.2. */
+bool coco_tee_is_known(const char *name);
+
 /* Refuses an unknown tee, an additional evidence that is no JSON object, a runtime data that is no JSON object. */
 int coco_evidence_parse(struct bytes raw, struct coco_evidence *out, struct err *e) MUST_CHECK;
 /* binding LEGACY leaves out aa_additional_evidence. */
@@ -51,12 +56,14 @@ struct key_binding {
 	struct buf claims_buffer; /* empty in the current format */
 	uint8_t report_data[48];  /* SHA-384 of runtime_data */
 };
+/* ERR_CONFIG for BINDING_BOTH: only a verifier can have that. */
 int key_binding_make(struct bytes spki, enum binding binding, struct key_binding *out, struct err *e) MUST_CHECK;
 void key_binding_release(struct key_binding *b);
 
 /*
  * Does this runtime data (from a token, parsed) belong to this key? binding says which forms are taken;
- * BINDING_BOTH tells them apart by the member. claims_buffer is the peer's, for the legacy form.
+ * BINDING_BOTH tells them apart by the member. claims_buffer is the peer's, for the legacy form. ERR_TRUST
+ * when it does not.
  */
 int key_binding_check(const struct json *runtime_data, struct bytes claims_buffer, struct bytes spki,
 		      enum binding binding, struct err *e) MUST_CHECK;
