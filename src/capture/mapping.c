@@ -143,7 +143,10 @@ static void on_ready(struct watch *w, uint32_t events)
 		memset(&client, 0, sizeof(client));
 		fd = accept4(w->fd, &client.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK || errno == EOPNOTSUPP) {
+				loop_unwatch(m->worker->loop, w);
+				m->events->lost(m->events);
+			} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 				pause_accepting(m, "no_descriptors: the process has no descriptor left");
 			return;
 		}

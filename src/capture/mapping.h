@@ -24,6 +24,8 @@ struct mapping_events {
 			 const struct mapping_rule_conf *rule, uint16_t out_port);
 	/* May another connection be taken? false: asked again shortly. */
 	bool (*has_room)(struct mapping_events *self);
+	/* A listening socket can no longer be used. */
+	void (*lost)(struct mapping_events *self);
 };
 
 /*

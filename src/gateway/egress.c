@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * egress - captured peer -> tunnel -> service -> relay.
+ *
+ * A connection begins as a flow. When the peer asks for h2 it becomes a session, and each of its streams a flow of its
+ * own. The service is dialed when the peer has been judged, and not before; a stream is answered with 200
+ * when the service has answered.
+ *
+ * A session outlives its verdict: when a stream is requested after that has run out, the session's certificate
+ * is judged again, and until then its new streams wait. If the peer is refused, they are refused, and the session takes no more.
+ */
+#include "gateway/egress.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/slab.h"
+#include "gateway/flow.h"
+
+#define RAW_DESCRIPTORS 2    /* the peer and the service */
+#define STREAM_DESCRIPTORS 1 /* the service */
+
+struct egress_session {
+	struct list link; /* in the lane's sessions */
+	struct lane *lane;
+	struct record_stream *tls;
+	struct mux_session *mux;
+	struct mux_session_events mux_events;
+	struct sock_addr client;
+	const struct mapping_rule_conf *rule;
+	uint16_t out_port;
+	struct list flows;
+	struct list waiting; /* flows whose peer is being judged again */
+	bool attested;
+	uint64_t verdict_expires_ms;
+	char tee[16];
+	struct buf cert;
+	uint8_t cert_sha256[32];
+	struct verify_call *verifying;
+	struct verify_events verify_events;
+	bool ended;
+	struct task reap;
+};
+
+static void session_free(struct egress_session *s)
+{
+	struct gateway_worker *gw = s->lane->gw;
+
+	list_remove(&s->link);
+	task_cancel(&s->reap);
+	if (s->verifying != NULL)
+		verify_call_cancel(s->verifying);
+	mux_session_free(s->mux);
+	slab_give(gw->tls_slab, s->tls);
+	gateway_uncount_flow(gw->gateway, 1);
+	buf_release(&s->cert);
+	free(s);
+}
+
+void egress_session_reap_if_done(struct egress_session *s)
+{
+	if (s->ended && list_is_empty(&s->flows) && list_is_empty(&s->waiting))
+		task_schedule(s->lane->gw->base.loop, &s->reap);
+}
+
+static void on_reap(struct task *t)
+{
+	struct egress_session *s = container_of(t, struct egress_session, reap);
+
+	if (!list_is_empty(&s->flows) || !list_is_empty(&s->waiting))
+		return;
+	/* The last flow's stream may have just been closed: one more round until nothing refers to it. */
+	session_free(s);
+}
+
+/* ---- to the service ---- */
+
+static void on_connected(struct dial_events *self, int fd, struct watch *watch, const struct sock_addr *addr)
+{
+	struct flow *f = container_of(self, struct flow, dial_events);
+	struct gateway_worker *gw = f->lane->gw;
+	struct err why;
+
+	(void)addr;
+	f->dial = NULL;
+	sock_stream_init(&f->sock, &gw->base, fd);
+	f->sock.stream.readable = true;
+	f->sock.stream.writable = true;
+	if (loop_hand_over(gw->base.loop, watch, &f->sock.watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+			   &why) < 0) {
+		loop_unwatch(gw->base.loop, watch);
+		flow_close(f, REASON_INTERNAL, &why);
+		return;
+	}
+	if (f->mux != NULL) {
+		mux_stream_accept(f->mux);
+		flow_relay(f, mux_stream_stream(f->mux), &f->sock.stream);
+	} else {
+		flow_relay(f, &f->tls->stream, &f->sock.stream);
+	}
+}
+
+static void refuse_stream(struct flow *f, int status)
+{
+	if (f->mux == NULL)
+		return;
+	mux_stream_refuse(f->mux, status);
+	f->mux = NULL;
+}
+
+static void on_dial_failed(struct dial_events *self, enum dial_failure failure, const struct err *why)
+{
+	struct flow *f = container_of(self, struct flow, dial_events);
+
+	f->dial = NULL;
+	refuse_stream(f, 502);
+	flow_close(f, flow_dial_reason(failure, false), why);
+}
+
+static void dial_service(struct flow *f)
+{
+	struct gateway *g = f->lane->gw->gateway;
+	struct dial_options options = {
+		.host = f->rule->out_host,
+		.port = f->out_port,
+		.connect_ms = g->config->timeouts.connect_ms,
+		.resolve_ms = g->config->timeouts.resolve_ms,
+		.sock = &g->sock,
+	};
+
+	f->dial_events.connected = on_connected;
+	f->dial_events.failed = on_dial_failed;
+	f->dial = dial_start(&f->lane->gw->base, &options, &f->dial_events);
+}
+
+/* ---- sessions ---- */
+
+static void on_decided(struct verify_events *self, const struct verdict *v)
+{
+	struct egress_session *s = container_of(self, struct egress_session, verify_events);
+	struct list now;
+	struct list *link;
+
+	s->verifying = NULL;
+	if (v->accepted)
+		s->verdict_expires_ms = v->expires_ms;
+	else
+		mux_session_drain(s->mux);
+	list_init(&now);
+	list_splice(&now, &s->waiting);
+	while ((link = list_pop(&now)) != NULL) {
+		struct flow *f = container_of(link, struct flow, session);
+
+		list_append(&s->flows, &f->session);
+		if (v->accepted) {
+			dial_service(f);
+			continue;
+		}
+		refuse_stream(f, 403);
+		flow_close(f, v->reason, &v->why);
+	}
+}
+
+/* true when the verdict still holds; else the flow waits for a new one. */
+static bool is_believed(struct egress_session *s)
+{
+	struct verifier *verifier = s->lane->side.verifier;
+	struct verdict v;
+
+	if (verifier == NULL || (s->verifying == NULL && clock_ms() < s->verdict_expires_ms))
+		return true;
+	if (s->verifying != NULL)
+		return false;
+	if (verifier_cached(verifier, s->cert_sha256, &v)) {
+		s->verdict_expires_ms = v.expires_ms;
+		return true;
+	}
+	s->verify_events.decided = on_decided;
+	s->verifying = verifier_check(verifier, s->lane->gw->base.loop, buf_bytes(&s->cert), s->cert_sha256,
+				      &s->verify_events);
+	return false;
+}
+
+/* Until the service has answered, what the peer sends waits. */
+static void on_stream_ready(struct stream_events *self, struct stream *s)
+{
+	(void)self;
+	(void)s;
+}
+
+static void on_requested(struct mux_session_events *self, struct mux_stream *stream)
+{
+	struct egress_session *s = container_of(self, struct egress_session, mux_events);
+	struct gateway *g = s->lane->gw->gateway;
+	struct flow *f = flow_new(s->lane, &s->client, s->rule, s->out_port, STREAM_DESCRIPTORS);
+
+	f->mux = stream;
+	f->mux_events.ready = on_stream_ready;
+	mux_stream_stream(stream)->events = &f->mux_events;
+	f->session_owner = s;
+	f->from_mux = true;
+	f->attested = s->attested;
+	memcpy(f->tee, s->tee, sizeof(f->tee));
+	list_append(&s->flows, &f->session);
+	if (!gateway_has_room(g, 0)) {
+		refuse_stream(f, 503);
+		flow_close(f, REASON_LIMIT_CONNECTIONS, NULL);
+		return;
+	}
+	if (is_believed(s)) {
+		dial_service(f);
+		return;
+	}
+	list_remove(&f->session);
+	list_append(&s->waiting, &f->session);
+}
+
+static void on_withdrawn(struct mux_session_events *self, struct mux_stream *stream)
+{
+	struct flow *f = container_of(mux_stream_stream(stream)->events, struct flow, mux_events);
+
+	(void)self;
+	f->mux = NULL;
+	flow_close(f, REASON_TUNNEL_RESET, NULL);
+}
+
+static void on_ended(struct mux_session_events *self, enum reason reason, const struct err *why)
+{
+	struct egress_session *s = container_of(self, struct egress_session, mux_events);
+
+	log_debug("%s: session ended: %s: %s", s->lane->entry->conf->path, reason_word(reason), why->text);
+	s->ended = true;
+	egress_session_reap_if_done(s);
+}
+
+static void on_changed(struct mux_session_events *self)
+{
+	struct egress_session *s = container_of(self, struct egress_session, mux_events);
+
+	egress_session_reap_if_done(s);
+}
+
+/* The flow that the connection began as becomes a session. */
+static void become_session(struct flow *f, const struct secured *result)
+{
+	struct lane *lane = f->lane;
+	struct gateway_worker *gw = lane->gw;
+	struct egress_session *s = mem_new_of(struct egress_session);
+	struct mux_session_options options = { .role = MUX_SERVER,
+					       .max_streams = gw->gateway->config->limits.streams };
+	struct err why;
+
+	s->lane = lane;
+	s->tls = f->tls;
+	s->client = f->client;
+	s->rule = f->rule;
+	s->out_port = f->out_port;
+	s->attested = result->attested;
+	list_init(&s->flows);
+	list_init(&s->waiting);
+	task_init(&s->reap, on_reap);
+	if (result->attested) {
+		s->verdict_expires_ms = result->verdict.expires_ms;
+		memcpy(s->tee, result->verdict.tee, sizeof(s->tee) - 1);
+		buf_append_bytes(&s->cert, result->cert);
+		memcpy(s->cert_sha256, result->cert_sha256, sizeof(s->cert_sha256));
+	}
+	s->mux_events.requested = on_requested;
+	s->mux_events.withdrawn = on_withdrawn;
+	s->mux_events.changed = on_changed;
+	s->mux_events.ended = on_ended;
+	s->mux = mux_session_new(&gw->base, &s->tls->stream, &options, &s->mux_events, &why);
+	if (s->mux == NULL) {
+		free(s);
+		flow_close(f, REASON_INTERNAL, &why);
+		return;
+	}
+	list_init(&s->link);
+	list_append(&lane->sessions, &s->link);
+	gateway_count_flow(gw->gateway, 1);
+	f->tls = NULL;
+	flow_dissolve(f);
+	if (gw->draining)
+		mux_session_drain(s->mux);
+}
+
+/* ---- the peer's connection ---- */
+
+static void on_secured(struct secure_events *self, const struct secured *result)
+{
+	struct flow *f = container_of(self, struct flow, secure_events);
+	struct err why;
+
+	f->secure = NULL;
+	if (result->alpn == TLS_ALPN_H2) {
+		become_session(f, result);
+		return;
+	}
+	if (result->alpn == TLS_ALPN_NONE && f->lane->entry->conf->multiplex == TRI_TRUE) {
+		err_set(&why, ERR_PEER, "the peer names no tunnel protocol and rats_tls.multiplex is true");
+		flow_close(f, REASON_TLS_ALPN, &why);
+		return;
+	}
+	f->attested = result->attested;
+	if (result->attested)
+		memcpy(f->tee, result->verdict.tee, sizeof(f->tee) - 1);
+	dial_service(f);
+}
+
+static void on_secure_failed(struct secure_events *self, enum reason reason, const struct err *why)
+{
+	struct flow *f = container_of(self, struct flow, secure_events);
+
+	f->secure = NULL;
+	flow_close(f, reason, why);
+}
+
+void egress_captured(struct lane *lane, int fd, const struct sock_addr *client,
+		     const struct mapping_rule_conf *rule, uint16_t out_port)
+{
+	struct gateway_worker *gw = lane->gw;
+	struct flow *f = flow_new(lane, client, rule, out_port, RAW_DESCRIPTORS);
+
+	f->tls = slab_take(gw->tls_slab);
+	record_stream_init(f->tls, &gw->base, fd);
+	f->secure_events.secured = on_secured;
+	f->secure_events.failed = on_secure_failed;
+	f->secure = secure_start(&lane->side, f->tls, NULL, &f->secure_events);
+}
+
+void egress_drain(struct lane *lane)
+{
+	LIST_EACH (link, &lane->sessions)
+		mux_session_drain(container_of(link, struct egress_session, link)->mux);
+}
+
+void egress_stop(struct lane *lane)
+{
+	LIST_EACH (link, &lane->sessions)
+		session_free(container_of(link, struct egress_session, link));
+}

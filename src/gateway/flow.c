@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* flow - how flows begin and end. */
+#include "gateway/flow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/slab.h"
+#include "gateway/egress.h"
+
+#define FAILURES_LOGGED 20 /* lines a second for each worker and reason */
+
+static void on_idle(struct timer *t);
+
+struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct mapping_rule_conf *rule,
+		      uint16_t out_port, uint8_t descriptors)
+{
+	static atomic_uint next_id;
+	struct gateway_worker *gw = lane->gw;
+	struct flow *f = slab_take(gw->flow_slab);
+
+	f->lane = lane;
+	f->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed);
+	f->client = *client;
+	f->rule = rule;
+	f->out_port = out_port;
+	f->reported = true;
+	f->descriptors = descriptors;
+	f->sock.watch.fd = -1;
+	f->started_ms = loop_now_ms(gw->base.loop);
+	list_init(&f->session);
+	list_init(&f->link);
+	list_append(&gw->flows, &f->link);
+	timer_init(&f->idle, on_idle);
+	gw->flow_count++;
+	atomic_store_explicit(&gw->load, (unsigned)gw->flow_count, memory_order_relaxed);
+	gateway_count_flow(gw->gateway, descriptors);
+	f->counted = true;
+	counter_add(&gw->counters.flows_total, 1);
+	counter_add(&gw->counters.flows_active, 1);
+	return f;
+}
+
+/* ---- relaying ---- */
+
+static enum reason relay_reason(const struct flow *f, enum relay_end end)
+{
+	bool is_ingress = f->lane->entry->conf->kind == ENTRY_INGRESS;
+	bool tunnel = is_ingress ? end == RELAY_FAR_RESET || end == RELAY_FAR_BROKEN :
+				   end == RELAY_NEAR_RESET || end == RELAY_NEAR_BROKEN;
+
+	if (end == RELAY_DONE)
+		return REASON_DONE;
+	if (!tunnel)
+		return is_ingress ? REASON_CLIENT_RESET : REASON_SERVICE_RESET;
+	if (end == RELAY_NEAR_BROKEN || end == RELAY_FAR_BROKEN)
+		return REASON_TUNNEL_PROTOCOL;
+	return f->tls != NULL && f->tls->truncated ? REASON_TUNNEL_TRUNCATED : REASON_TUNNEL_RESET;
+}
+
+static void on_finished(struct relay_events *self, enum relay_end end)
+{
+	struct flow *f = container_of(self, struct flow, relay_events);
+
+	f->mux = NULL; /* the relay has closed it */
+	flow_close(f, relay_reason(f, end), NULL);
+}
+
+static void on_idle(struct timer *t)
+{
+	struct flow *f = container_of(t, struct flow, idle);
+	struct loop *loop = f->lane->gw->base.loop;
+	unsigned limit = f->lane->gw->gateway->config->timeouts.idle_ms;
+	uint64_t idle = loop_now_ms(loop) - f->relay.moved_ms;
+
+	if (idle >= limit)
+		flow_close(f, REASON_IDLE, NULL);
+	else
+		timer_start(loop, &f->idle, limit - idle);
+}
+
+void flow_relay(struct flow *f, struct stream *near, struct stream *far)
+{
+	struct gateway_worker *gw = f->lane->gw;
+	unsigned idle_ms = gw->gateway->config->timeouts.idle_ms;
+
+	f->state = FLOW_RELAYING;
+	f->relay_events.finished = on_finished;
+	relay_start(&f->relay, &gw->base, near, far, &f->relay_events);
+	if (idle_ms > 0)
+		timer_start(gw->base.loop, &f->idle, idle_ms);
+}
+
+/* ---- the end ---- */
+
+static void log_end(struct flow *f, enum reason reason, const struct err *why)
+{
+	struct gateway_worker *gw = f->lane->gw;
+	uint64_t now = loop_now_ms(gw->base.loop);
+	char client[SOCK_ADDR_TEXT];
+	char left_out[48] = "";
+	enum log_level level = reason == REASON_DONE || reason == REASON_SHUTDOWN ? LOG_INFO : LOG_WARN;
+	const char *out_host = f->rule == NULL ? "-" : f->rule->out_host;
+	unsigned skipped = 0;
+
+	if (!log_is_on(level))
+		return;
+	if (level == LOG_WARN && !log_limit_pass(&gw->failure_limits[reason], FAILURES_LOGGED, now, &skipped))
+		return;
+	if (skipped > 0)
+		snprintf(left_out, sizeof(left_out), " (%u like this were not logged)", skipped);
+	log_write(level, "flow %08x: %s %s -> %s:%u via %s%s%s%s: %s%s%s, %llu.%03llus, %llu/%llu bytes%s", f->id,
+		  f->lane->entry->conf->path, sock_addr_format(&f->client, client), out_host, f->out_port,
+		  f->mux != NULL || f->from_mux ? "rats-tls multiplexed" : "rats-tls",
+		  f->attested ? " attested(" : "", f->attested ? f->tee : "", f->attested ? ")" : "",
+		  reason_word(reason), why == NULL ? "" : ": ", why == NULL ? "" : why->text,
+		  (unsigned long long)(now - f->started_ms) / 1000, (unsigned long long)(now - f->started_ms) % 1000,
+		  (unsigned long long)f->relay.to_far.bytes, (unsigned long long)f->relay.to_near.bytes, left_out);
+}
+
+/*
+ * A flow that fails before it relays closes its near side: an application sees a close at once, and what it
+ * had sent is answered by the kernel with RST.
+ */
+static void close_streams(struct flow *f, enum reason reason)
+{
+	enum stream_close how = reason == REASON_DONE ? STREAM_FINISHED : STREAM_ABORT;
+
+	if (f->state == FLOW_RELAYING && !f->relay.over) {
+		relay_cancel(&f->relay, how);
+		f->mux = NULL;
+	}
+	if (f->sock.watch.fd >= 0)
+		sock_stream_close(&f->sock, f->state == FLOW_RELAYING ? how : STREAM_FINISHED);
+	if (f->mux != NULL) {
+		struct stream *s = mux_stream_stream(f->mux);
+
+		s->ops->close(s, STREAM_ABORT);
+		f->mux = NULL;
+	}
+	if (f->tls == NULL)
+		return;
+	if (f->tls->watch.fd >= 0)
+		f->tls->stream.ops->close(&f->tls->stream, f->state == FLOW_RELAYING ? how : STREAM_FINISHED);
+	slab_give(f->lane->gw->tls_slab, f->tls);
+	f->tls = NULL;
+}
+
+static void flow_free(struct flow *f)
+{
+	struct gateway_worker *gw = f->lane->gw;
+	struct egress_session *owner = f->session_owner;
+
+	timer_cancel(gw->base.loop, &f->idle);
+	dial_cancel(f->dial);
+	secure_cancel(f->secure);
+	session_open_cancel(f->opening);
+	list_remove(&f->session);
+	list_remove(&f->link);
+	gw->flow_count--;
+	atomic_store_explicit(&gw->load, (unsigned)gw->flow_count, memory_order_relaxed);
+	counter_add(&gw->counters.flows_active, (uint64_t)-1);
+	gateway_uncount_flow(gw->gateway, f->descriptors);
+	slab_give(gw->flow_slab, f);
+	if (owner != NULL)
+		egress_session_reap_if_done(owner);
+	gateway_worker_flow_gone(gw);
+}
+
+void flow_close(struct flow *f, enum reason reason, const struct err *why)
+{
+	struct gateway_worker *gw = f->lane->gw;
+
+	log_end(f, reason, why);
+	counter_add(&gw->counters.ends[reason], 1);
+	counter_add(&gw->counters.bytes_to_far, f->relay.to_far.bytes);
+	counter_add(&gw->counters.bytes_to_near, f->relay.to_near.bytes);
+	close_streams(f, reason);
+	flow_free(f);
+}
+
+void flow_dissolve(struct flow *f)
+{
+	counter_add(&f->lane->gw->counters.flows_total, (uint64_t)-1);
+	flow_free(f);
+}
+
+enum reason flow_dial_reason(enum dial_failure failure, bool to_peer)
+{
+	switch (failure) {
+	case DIAL_RESOLVE:
+		return REASON_RESOLVE_FAILED;
+	case DIAL_REFUSED:
+		return to_peer ? REASON_PEER_REFUSED : REASON_SERVICE_REFUSED;
+	case DIAL_UNREACHABLE:
+		return to_peer ? REASON_PEER_UNREACHABLE : REASON_SERVICE_UNREACHABLE;
+	case DIAL_TIMEOUT:
+		return to_peer ? REASON_PEER_TIMEOUT : REASON_SERVICE_TIMEOUT;
+	case DIAL_NO_DESCRIPTORS:
+		return REASON_NO_DESCRIPTORS;
+	}
+	return REASON_INTERNAL;
+}

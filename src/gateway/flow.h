@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * flow - one client's connection: its life, and its only end.
+ *
+ *   OPENING --> RELAYING --> (flow_close)
+ *      |            |
+ *      +------------+--- any failure
+ *
+ * OPENING    near is there; the far side is being dialed, secured, judged
+ * RELAYING   the relay owns both streams
+ *
+ * Ingress: near is the application's socket, far the tunnel. Egress: near is the tunnel, far the service's
+ * socket. The tunnel is a TLS connection of the flow's own, or a stream of a session.
+ *
+ * Threads: the worker.
+ */
+#pragma once
+
+#include "gateway/gateway_internal.h"
+#include "io/dial.h"
+#include "io/sock_stream.h"
+#include "relay/relay.h"
+#include "tunnel/rats_tls/mux.h"
+#include "tunnel/rats_tls/record_stream.h"
+#include "tunnel/rats_tls/session_pool.h"
+
+enum flow_state { FLOW_OPENING, FLOW_RELAYING };
+
+struct flow {
+	struct list link;    /* in the worker's flows */
+	struct list session; /* egress: in the session's flows */
+	struct egress_session *session_owner;
+	struct lane *lane;
+	uint32_t id;
+	enum flow_state state;
+	bool reported;	/* counted and to be logged: false for a connection that became a session */
+	bool counted;
+	bool attested;
+	bool from_mux;
+	uint8_t descriptors;
+	char tee[16];
+	uint64_t started_ms;
+	struct sock_addr client;
+	const struct mapping_rule_conf *rule;
+	uint16_t out_port;
+	struct sock_stream sock;   /* fd -1 while there is none */
+	struct stream_events sock_events;
+	struct record_stream *tls; /* raw tunnel */
+	struct mux_stream *mux;	   /* multiplexed tunnel */
+	struct stream_events mux_events;
+	struct dial *dial;
+	struct secure *secure;
+	struct session_open *opening;
+	union {
+		struct dial_events dial_events;
+		struct session_open_events open_events;
+	};
+	struct secure_events secure_events;
+	struct relay relay;
+	struct relay_events relay_events;
+	struct timer idle;
+};
+
+struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct mapping_rule_conf *rule,
+		      uint16_t out_port, uint8_t descriptors);
+
+/* near and far are open: the rest is the relay's. */
+void flow_relay(struct flow *f, struct stream *near, struct stream *far);
+
+/*
+ * The only end: log line, counters, streams, timers, memory. how applies to what is still open. why may be NULL.
+ * f is gone when this returns.
+ */
+void flow_close(struct flow *f, enum reason reason, const struct err *why);
+
+/* A connection that turned out to be a session of streams: gone without a trace; its tls has been taken away. */
+void flow_dissolve(struct flow *f);
+
+/* What a failed dial means. to_peer: the other gateway, else the service. */
+enum reason flow_dial_reason(enum dial_failure failure, bool to_peer);

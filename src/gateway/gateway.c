@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gateway - threads, and starting and stopping in mirrored order.
+ *
+ * Threads: the caller's one waits for signals; one runs all calls to attestation agents and services; each worker
+ * has its own loop, listeners, TLS configurations and buffers. Between them travels mail.
+ *
+ * Starting opens every listener before the first thread runs, so that a taken port fails the start as a whole.
+ * Stopping: the workers close their listeners and drain; when the last one reports, or at the deadline, they
+ * reset what is left, their loops end, the attestation loop ends, and all is released.
+ */
+#include "gateway/gateway_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "attest/attester.h"
+#include "attest/identity.h"
+#include "attest/verifier.h"
+#include "base/log.h"
+#include "base/slab.h"
+#include "crypto/aead.h"
+#include "crypto/tls.h"
+#include "gateway/egress.h"
+#include "gateway/flow.h"
+#include "gateway/ingress.h"
+#include "io/resolve.h"
+#include "tunnel/rats_tls/session_pool.h"
+
+#define WORKER_DESCRIPTORS 16  /* what a worker may need besides flows */
+#define RESERVED_DESCRIPTORS 16 /* for calls to agents and services, logs, names */
+#define DEFAULT_SESSIONS 2     /* as 2.12.0 with multiplex_max_streams_per_connection alone */
+
+/* ---- room ---- */
+
+bool gateway_has_room(struct gateway *g, size_t descriptors)
+{
+	return atomic_load_explicit(&g->descriptors, memory_order_relaxed) + descriptors <= g->descriptor_limit &&
+	       atomic_load_explicit(&g->flow_total, memory_order_relaxed) < g->flow_limit;
+}
+
+void gateway_count_flow(struct gateway *g, size_t descriptors)
+{
+	atomic_fetch_add_explicit(&g->descriptors, descriptors, memory_order_relaxed);
+	atomic_fetch_add_explicit(&g->flow_total, 1, memory_order_relaxed);
+}
+
+void gateway_uncount_flow(struct gateway *g, size_t descriptors)
+{
+	atomic_fetch_sub_explicit(&g->descriptors, descriptors, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&g->flow_total, 1, memory_order_relaxed);
+}
+
+static size_t open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t count = 0;
+
+	if (dir == NULL)
+		return 32;
+	while (readdir(dir) != NULL)
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static size_t raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		getrlimit(RLIMIT_NOFILE, &limit);
+	return MIN((size_t)limit.rlim_cur, (size_t)1 << 24);
+}
+
+static void set_limits(struct gateway *g, size_t descriptors)
+{
+	size_t used = open_descriptors() + MIN((size_t)RESERVED_DESCRIPTORS, descriptors / 8);
+
+	g->descriptor_limit = descriptors > used + 4 ? descriptors - used : 4;
+	g->flow_limit = g->config->limits.connections > 0 ? g->config->limits.connections : SIZE_MAX;
+}
+
+static unsigned count_workers(const struct gateway *g, size_t descriptors)
+{
+	cpu_set_t cpus;
+	unsigned count = g->config->workers;
+
+	if (count == 0 && sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		count = (unsigned)CPU_COUNT(&cpus);
+	/* A worker that can hold no flow is of no use. */
+	return MAX(1u, (unsigned)MIN((size_t)count, descriptors / (2 * WORKER_DESCRIPTORS)));
+}
+
+/* ---- spreading ---- */
+
+/*
+ * The kernel spreads by hash; with few long connections that leaves workers idle. A new flow is handed on only
+ * when another worker has clearly less to do, because the way there costs a wake-up.
+ */
+struct gateway_worker *gateway_pick_worker(struct gateway_worker *self)
+{
+	struct gateway *g = self->gateway;
+	struct gateway_worker *best = self;
+	unsigned mine = atomic_load_explicit(&self->load, memory_order_relaxed);
+	unsigned least = mine;
+
+	for (unsigned i = 0; i < g->worker_count; i++) {
+		unsigned load = atomic_load_explicit(&g->workers[i].load, memory_order_relaxed);
+
+		if (load < least) {
+			least = load;
+			best = &g->workers[i];
+		}
+	}
+	return mine > least + 1 + least / 4 ? best : self;
+}
+
+/* A client on its way to another worker. */
+struct passed_client {
+	struct mail mail;
+	struct lane *lane;
+	int fd;
+	struct sock_addr client;
+	const struct mapping_rule_conf *rule;
+	uint16_t out_port;
+};
+
+static void take_client(struct lane *lane, int fd, const struct sock_addr *client,
+			const struct mapping_rule_conf *rule, uint16_t out_port)
+{
+	if (lane->gw->draining)
+		close(fd);
+	else if (lane->entry->conf->kind == ENTRY_INGRESS)
+		ingress_captured(lane, fd, client, rule, out_port);
+	else
+		egress_captured(lane, fd, client, rule, out_port);
+}
+
+static void on_passed(struct mail *m)
+{
+	struct passed_client *p = container_of(m, struct passed_client, mail);
+
+	take_client(p->lane, p->fd, &p->client, p->rule, p->out_port);
+	free(p);
+}
+
+/* Where max_connections binds, only so many workers have sessions for the entry. */
+static unsigned session_bound(const struct entry_conf *conf)
+{
+	if (conf->multiplex_max_connections > 0)
+		return conf->multiplex_max_connections;
+	return conf->multiplex_max_streams > 0 ? DEFAULT_SESSIONS : 0;
+}
+
+static struct gateway_worker *worker_for(struct lane *lane)
+{
+	struct gateway_worker *self = lane->gw;
+	struct gateway_worker *best = gateway_pick_worker(self);
+	unsigned bound = lane->pool == NULL ? 0 : session_bound(lane->entry->conf);
+
+	if (bound > 0 && best->base.index >= bound)
+		best = &self->gateway->workers[best->base.index % bound];
+	return best;
+}
+
+static void on_captured(struct mapping_events *self, int fd, const struct sock_addr *client,
+			const struct mapping_rule_conf *rule, uint16_t out_port)
+{
+	struct lane *lane = container_of(self, struct lane, mapping_events);
+	struct gateway_worker *to = worker_for(lane);
+	struct passed_client *p;
+
+	if (to == lane->gw) {
+		take_client(lane, fd, client, rule, out_port);
+		return;
+	}
+	p = mem_new_of(struct passed_client);
+	p->mail.deliver = on_passed;
+	p->lane = &to->lanes[lane - lane->gw->lanes];
+	p->fd = fd;
+	p->client = *client;
+	p->rule = rule;
+	p->out_port = out_port;
+	/* Until it arrives it counts here, so that a burst is spread and not passed on as a whole. */
+	atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
+	loop_post(to->base.loop, &p->mail);
+}
+
+static bool on_has_room(struct mapping_events *self)
+{
+	struct lane *lane = container_of(self, struct lane, mapping_events);
+
+	return gateway_has_room(lane->gw->gateway, 2);
+}
+
+static void on_lost(struct mapping_events *self)
+{
+	struct lane *lane = container_of(self, struct lane, mapping_events);
+
+	gateway_lost_listener(lane->gw->gateway);
+}
+
+/* ---- entries ---- */
+
+static int entry_init(struct gateway *g, struct entry *en, const struct entry_conf *conf, struct err *e)
+{
+	en->conf = conf;
+	if (conf->kind == ENTRY_EGRESS && conf->attest == NULL)
+		en->dummy = g->dummy;
+	if (conf->attest != NULL) {
+		en->attester = attester_new(g->attest_loop, conf->attest, conf->binding, conf->path, e);
+		if (en->attester == NULL)
+			return -1;
+	}
+	if (conf->verify != NULL) {
+		en->verifier = verifier_new(g->attest_loop, conf->verify, conf->binding, g->verdicts, conf->path, e);
+		if (en->verifier == NULL)
+			return -1;
+	}
+	return 0;
+}
+
+static void entry_release(struct entry *en)
+{
+	attester_free(en->attester);
+	verifier_free(en->verifier);
+}
+
+/* ---- lanes ---- */
+
+static unsigned lane_alpn(const struct entry_conf *conf)
+{
+	if (conf->kind == ENTRY_INGRESS)
+		return conf->multiplex == TRI_TRUE ? TLS_ALPN_H2 : TLS_ALPN_RAW;
+	switch (conf->multiplex) {
+	case TRI_TRUE:
+		return TLS_ALPN_H2;
+	case TRI_FALSE:
+		return TLS_ALPN_RAW;
+	case TRI_UNSET:
+		break;
+	}
+	return TLS_ALPN_RAW | TLS_ALPN_H2;
+}
+
+static struct session_pool *make_pool(struct lane *lane)
+{
+	const struct entry_conf *conf = lane->entry->conf;
+	struct gateway *g = lane->gw->gateway;
+	const struct timeouts_conf *t = &g->config->timeouts;
+	unsigned bound = session_bound(conf);
+	unsigned sharers = MIN(bound, g->worker_count);
+	struct session_pool_options options = {
+		.side = &lane->side,
+		.sock = &g->sock,
+		.connect_ms = t->connect_ms,
+		.resolve_ms = t->resolve_ms,
+		.wait_ms = t->resolve_ms + t->connect_ms + t->handshake_ms + t->verify_ms,
+		.pool_idle_ms = t->pool_idle_ms,
+		.max_streams = conf->multiplex_max_streams,
+	};
+
+	if (bound > 0 && lane->gw->base.index < sharers)
+		options.max_connections = bound / sharers + (lane->gw->base.index < bound % sharers);
+	return session_pool_new(&options);
+}
+
+static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry *en, struct err *e)
+{
+	struct gateway *g = gw->gateway;
+	const struct timeouts_conf *t = &g->config->timeouts;
+	bool is_ingress = en->conf->kind == ENTRY_INGRESS;
+	struct secure_side_options options = {
+		.worker = &gw->base,
+		.role = is_ingress ? TLS_CLIENT : TLS_SERVER,
+		.name = en->conf->path,
+		.alpn = lane_alpn(en->conf),
+		.attester = en->attester,
+		.dummy = en->dummy,
+		.verifier = en->verifier,
+		.first_byte_ms = t->first_byte_ms,
+		.handshake_ms = t->handshake_ms,
+		.verify_ms = t->verify_ms,
+		.certificate_size = g->config->limits.certificate_size,
+	};
+
+	lane->entry = en;
+	lane->gw = gw;
+	list_init(&lane->sessions);
+	lane->mapping_events.captured = on_captured;
+	lane->mapping_events.has_room = on_has_room;
+	lane->mapping_events.lost = on_lost;
+	if (secure_side_init(&lane->side, &options, e) < 0)
+		return err_wrap(e, "%s", en->conf->path);
+	if (is_ingress && en->conf->multiplex == TRI_TRUE)
+		lane->pool = make_pool(lane);
+	lane->mapping = mapping_new(en->conf->rules, en->conf->rule_count, &g->sock, g->worker_count > 1,
+				    en->conf->path, e);
+	return lane->mapping == NULL ? -1 : 0;
+}
+
+static void lane_release(struct lane *lane)
+{
+	mapping_free(lane->mapping);
+	session_pool_free(lane->pool);
+	secure_side_release(&lane->side);
+}
+
+/* ---- workers ---- */
+
+static int worker_init(struct gateway_worker *gw, struct gateway *g, unsigned index, struct err *e)
+{
+	gw->gateway = g;
+	gw->base.index = index;
+	gw->base.loop = loop_new(e);
+	if (gw->base.loop == NULL)
+		return -1;
+	list_init(&gw->flows);
+	gw->base.pool = pool_new(gw->base.loop, &g->budget);
+	gw->base.resolver = g->resolver;
+	gw->base.aead = aead_cache_new();
+	gw->base.counters = &gw->counters;
+	gw->flow_slab = slab_new(sizeof(struct flow));
+	gw->tls_slab = slab_new(sizeof(struct record_stream));
+	gw->lanes = mem_new_array(g->entry_count, sizeof(struct lane));
+	for (size_t i = 0; i < g->entry_count; i++) {
+		if (lane_init(&gw->lanes[i], gw, &g->entries[i], e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void worker_release(struct gateway_worker *gw)
+{
+	if (gw->base.loop == NULL)
+		return;
+	for (size_t i = 0; gw->lanes != NULL && i < gw->gateway->entry_count; i++)
+		lane_release(&gw->lanes[i]);
+	free(gw->lanes);
+	pool_free(gw->base.pool);
+	loop_free(gw->base.loop);
+	aead_cache_free(gw->base.aead);
+	slab_free(gw->flow_slab);
+	slab_free(gw->tls_slab);
+}
+
+static void *worker_main(void *arg)
+{
+	struct gateway_worker *gw = arg;
+	struct err e;
+
+	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
+		struct lane *lane = &gw->lanes[i];
+
+		if (mapping_start(lane->mapping, &gw->base, &lane->mapping_events, &e) < 0) {
+			log_error("%s: %s", lane->entry->conf->path, e.text);
+			gateway_lost_listener(gw->gateway);
+		}
+	}
+	loop_run(gw->base.loop);
+	return NULL;
+}
+
+static void on_worker_drained(struct mail *m);
+
+static void report_drained(struct gateway_worker *gw)
+{
+	if (gw->drained_mail.deliver != NULL)
+		return;
+	gw->drained_mail.deliver = on_worker_drained;
+	loop_post(gw->gateway->main_loop, &gw->drained_mail);
+}
+
+void gateway_worker_flow_gone(struct gateway_worker *gw)
+{
+	if (gw->draining && gw->flow_count == 0)
+		report_drained(gw);
+}
+
+static void on_drain_deadline(struct timer *t)
+{
+	struct gateway_worker *gw = container_of(t, struct gateway_worker, drain_deadline);
+
+	while (!list_is_empty(&gw->flows))
+		flow_close(container_of(gw->flows.next, struct flow, link), REASON_SHUTDOWN, NULL);
+	report_drained(gw);
+}
+
+static void on_drain(struct mail *m)
+{
+	struct gateway_worker *gw = container_of(m, struct gateway_worker, drain_mail);
+
+	gw->draining = true;
+	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
+		mapping_stop(gw->lanes[i].mapping);
+		egress_drain(&gw->lanes[i]);
+	}
+	timer_init(&gw->drain_deadline, on_drain_deadline);
+	timer_start(gw->base.loop, &gw->drain_deadline, gw->gateway->config->timeouts.drain_ms);
+	if (gw->flow_count == 0)
+		report_drained(gw);
+}
+
+static void on_stop(struct mail *m)
+{
+	struct gateway_worker *gw = container_of(m, struct gateway_worker, stop_mail);
+
+	timer_cancel(gw->base.loop, &gw->drain_deadline);
+	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
+		egress_stop(&gw->lanes[i]);
+		session_pool_free(gw->lanes[i].pool);
+		gw->lanes[i].pool = NULL;
+	}
+	loop_stop(gw->base.loop);
+}
+
+/* ---- the attestation thread ---- */
+
+static void *attest_main(void *arg)
+{
+	loop_run(((struct gateway *)arg)->attest_loop);
+	return NULL;
+}
+
+static void on_attest_stop(struct mail *m)
+{
+	loop_stop(container_of(m, struct gateway, attest_stop_mail)->attest_loop);
+}
+
+/* ---- the main thread ---- */
+
+static void on_worker_drained(struct mail *m)
+{
+	struct gateway_worker *gw = container_of(m, struct gateway_worker, drained_mail);
+	struct gateway *g = gw->gateway;
+
+	if (++g->drained == g->worker_count)
+		loop_stop(g->main_loop);
+}
+
+static void begin_drain(struct gateway *g)
+{
+	for (unsigned i = 0; i < g->worker_count; i++) {
+		g->workers[i].drain_mail.deliver = on_drain;
+		loop_post(g->workers[i].base.loop, &g->workers[i].drain_mail);
+	}
+}
+
+static void log_counters(struct gateway *g)
+{
+	struct counters **blocks = mem_new_array(g->worker_count, sizeof(*blocks));
+	struct buf line = { 0 };
+
+	for (unsigned i = 0; i < g->worker_count; i++)
+		blocks[i] = &g->workers[i].counters;
+	counters_format(blocks, g->worker_count, &line);
+	log_info("counters: %s", buf_str(&line));
+	buf_release(&line);
+	free(blocks);
+}
+
+static void on_signal(struct watch *w, uint32_t events)
+{
+	struct gateway *g = container_of(w, struct gateway, signal_watch);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(w->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGUSR1) {
+		log_counters(g);
+		return;
+	}
+	if (++g->signals > 1) {
+		log_warn("second signal: ending at once");
+		_exit(128 + (int)info.ssi_signo);
+	}
+	log_info("%s: no new connections, draining for at most %.1fs",
+		 info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM", g->config->timeouts.drain_ms / 1000.0);
+	begin_drain(g);
+}
+
+struct lost_mail {
+	struct mail mail;
+	struct gateway *gateway;
+};
+
+static void on_lost_mail(struct mail *m)
+{
+	struct lost_mail *lost = container_of(m, struct lost_mail, mail);
+	struct gateway *g = lost->gateway;
+
+	free(lost);
+	if (g->exit_code == 1)
+		return;
+	g->exit_code = 1;
+	log_error("a listening socket was lost: stopping");
+	if (g->signals++ == 0)
+		begin_drain(g);
+}
+
+void gateway_lost_listener(struct gateway *g)
+{
+	struct lost_mail *lost = mem_new_of(struct lost_mail);
+
+	lost->mail.deliver = on_lost_mail;
+	lost->gateway = g;
+	loop_post(g->main_loop, &lost->mail);
+}
+
+static int block_signals(struct gateway *g, struct err *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR1);
+	g->signal_watch.ready = on_signal;
+	g->signal_watch.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (g->signal_watch.fd < 0)
+		return err_errno(e, ERR_SYSTEM, "signalfd");
+	sigaddset(&set, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return loop_watch(g->main_loop, &g->signal_watch, EPOLLIN, e);
+}
+
+/* ---- start ---- */
+
+static int make_loops(struct gateway *g, struct err *e)
+{
+	g->signal_watch.fd = -1;
+	g->main_loop = loop_new(e);
+	if (g->main_loop == NULL || block_signals(g, e) < 0)
+		return -1;
+	g->attest_loop = loop_new(e);
+	return g->attest_loop == NULL ? -1 : 0;
+}
+
+static int make_entries(struct gateway *g, struct err *e)
+{
+	g->dummy = identity_new_dummy(e);
+	if (g->dummy == NULL)
+		return -1;
+	g->entries = mem_new_array(g->config->entry_count, sizeof(struct entry));
+	for (size_t i = 0; i < g->config->entry_count; i++) {
+		g->entry_count++;
+		if (entry_init(g, &g->entries[i], &g->config->entries[i], e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int make_workers(struct gateway *g, unsigned count, struct err *e)
+{
+	g->workers = mem_new_array(count, sizeof(struct gateway_worker));
+	g->worker_count = count;
+	for (unsigned i = 0; i < count; i++) {
+		if (worker_init(&g->workers[i], g, i, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+struct gateway *gateway_new(const struct config *c, struct err *e)
+{
+	struct gateway *g = mem_new_of(struct gateway);
+	size_t descriptors = raise_descriptor_limit();
+
+	g->config = c;
+	g->sock = (struct sock_options){ c->keepalive, (int)c->keepalive_idle_s, (int)c->keepalive_interval_s,
+					 (int)c->keepalive_count };
+	g->budget.limit = c->limits.relay_memory;
+	g->verdicts = verdict_cache_new(c->limits.verdict_cache);
+	g->resolver = resolver_new(c->resolve_cache_s);
+	if (make_loops(g, e) < 0 || make_entries(g, e) < 0 ||
+	    make_workers(g, count_workers(g, descriptors), e) < 0) {
+		gateway_free(g);
+		return NULL;
+	}
+	set_limits(g, descriptors);
+	return g;
+}
+
+static int start_threads(struct gateway *g)
+{
+	for (size_t i = 0; i < g->entry_count; i++) {
+		if (g->entries[i].attester != NULL)
+			attester_start(g->entries[i].attester);
+		if (g->entries[i].verifier != NULL)
+			verifier_start(g->entries[i].verifier);
+	}
+	errno = pthread_create(&g->attest_thread, NULL, attest_main, g);
+	if (errno != 0)
+		return -1;
+	g->attest_started = true;
+	for (unsigned i = 0; i < g->worker_count; i++) {
+		struct gateway_worker *gw = &g->workers[i];
+
+		errno = pthread_create(&gw->thread, NULL, worker_main, gw);
+		if (errno != 0)
+			return -1;
+		gw->started = true;
+	}
+	return 0;
+}
+
+static void stop_threads(struct gateway *g)
+{
+	for (unsigned i = 0; i < g->worker_count; i++) {
+		struct gateway_worker *gw = &g->workers[i];
+
+		if (!gw->started)
+			continue;
+		gw->stop_mail.deliver = on_stop;
+		loop_post(gw->base.loop, &gw->stop_mail);
+		pthread_join(gw->thread, NULL);
+		gw->started = false;
+	}
+	if (!g->attest_started)
+		return;
+	g->attest_stop_mail.deliver = on_attest_stop;
+	loop_post(g->attest_loop, &g->attest_stop_mail);
+	pthread_join(g->attest_thread, NULL);
+	g->attest_started = false;
+}
+
+int gateway_run(struct gateway *g)
+{
+	if (start_threads(g) < 0) {
+		log_error("start a thread: %s", strerror(errno));
+		stop_threads(g);
+		return 1;
+	}
+	log_info("ready: %zu ingress and egress entries, %u workers, %s", g->entry_count, g->worker_count,
+		 aead_description());
+	loop_run(g->main_loop);
+	stop_threads(g);
+	log_counters(g);
+	log_info("stopped");
+	return g->exit_code;
+}
+
+void gateway_free(struct gateway *g)
+{
+	if (g == NULL)
+		return;
+	for (unsigned i = 0; i < g->worker_count; i++)
+		worker_release(&g->workers[i]);
+	free(g->workers);
+	for (size_t i = 0; i < g->entry_count; i++)
+		entry_release(&g->entries[i]);
+	free(g->entries);
+	identity_unref(g->dummy);
+	resolver_free(g->resolver);
+	verdict_cache_free(g->verdicts);
+	loop_free(g->attest_loop);
+	if (g->signal_watch.fd >= 0)
+		close(g->signal_watch.fd);
+	loop_free(g->main_loop);
+	free(g);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gateway_internal - what the files of this folder share.
+ *
+ *   gateway      all threads, all entries
+ *   entry        one of add_ingress or add_egress: what its workers share
+ *   lane         an entry on one worker: its listeners, its TLS side, its sessions
+ *   flow         one client's connection on a lane (flow.h)
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/log.h"
+#include "capture/mapping.h"
+#include "config/config.h"
+#include "gateway/gateway.h"
+#include "io/loop.h"
+#include "io/pool.h"
+#include "io/worker.h"
+#include "metrics/counters.h"
+#include "tunnel/rats_tls/secure.h"
+
+struct attester;
+struct flow;
+struct identity;
+struct session_pool;
+struct slab;
+struct verifier;
+
+struct entry {
+	const struct entry_conf *conf;
+	struct attester *attester; /* NULL: not configured */
+	struct verifier *verifier;
+	struct identity *dummy;
+};
+
+struct lane {
+	struct entry *entry;
+	struct gateway_worker *gw;
+	struct secure_side side;
+	struct mapping *mapping;
+	struct mapping_events mapping_events;
+	struct session_pool *pool;	 /* ingress with multiplex */
+	struct list sessions;		 /* egress: struct egress_session */
+};
+
+struct gateway_worker {
+	struct worker base;
+	struct gateway *gateway;
+	pthread_t thread;
+	bool started;
+	struct lane *lanes; /* one for each entry */
+	struct slab *flow_slab;
+	struct slab *tls_slab;
+	struct list flows;
+	size_t flow_count;
+	atomic_uint load; /* flows, for the others to see */
+	bool draining;
+	struct timer drain_deadline;
+	struct mail drain_mail;
+	struct mail stop_mail;
+	struct mail drained_mail; /* to the main loop */
+	struct log_limit failure_limits[REASON_COUNT];
+	struct counters counters;
+};
+
+struct gateway {
+	const struct config *config;
+	struct sock_options sock;
+	struct pool_budget budget;
+	struct verdict_cache *verdicts;
+	struct resolver *resolver;
+	struct identity *dummy;
+	struct entry *entries;
+	size_t entry_count;
+	struct gateway_worker *workers;
+	unsigned worker_count;
+	atomic_size_t descriptors; /* that flows use */
+	size_t descriptor_limit;
+	atomic_size_t flow_total;
+	size_t flow_limit;
+
+	struct loop *attest_loop;
+	pthread_t attest_thread;
+	bool attest_started;
+	struct mail attest_stop_mail;
+
+	struct loop *main_loop;
+	struct watch signal_watch;
+	unsigned drained; /* workers */
+	int signals;
+	int exit_code;
+};
+
+/* Is there room for one more flow with this many descriptors? Any thread. */
+bool gateway_has_room(struct gateway *g, size_t descriptors);
+
+/* Begin and end to count it. */
+void gateway_count_flow(struct gateway *g, size_t descriptors);
+void gateway_uncount_flow(struct gateway *g, size_t descriptors);
+
+/* The end of the flows of a worker that is draining; called when a flow has gone. */
+void gateway_worker_flow_gone(struct gateway_worker *gw);
+
+/* A listening socket cannot be used any more: the process stops and exits with 1. Any thread. */
+void gateway_lost_listener(struct gateway *g);
+
+/* Where a new flow goes: this worker, or a less busy one. */
+struct gateway_worker *gateway_pick_worker(struct gateway_worker *self);

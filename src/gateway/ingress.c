@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ingress - captured client -> tunnel -> relay.
+ *
+ * The client's socket is watched from the start, so that one that goes away while the tunnel is made does not
+ * leave work behind; not one byte of it is read before the tunnel is open.
+ */
+#include "gateway/ingress.h"
+
+#include <string.h>
+
+#include "base/slab.h"
+#include "gateway/flow.h"
+
+#define RAW_DESCRIPTORS 2 /* the client and the tunnel */
+#define MUX_DESCRIPTORS 1
+
+/* Before the relay, all we want to know of the client is whether it is still there. */
+static void on_client_ready(struct stream_events *self, struct stream *s)
+{
+	struct flow *f = container_of(self, struct flow, sock_events);
+
+	if (s->aborted)
+		flow_close(f, REASON_CLIENT_RESET, NULL);
+}
+
+/* ---- a tunnel of its own ---- */
+
+static void on_secured(struct secure_events *self, const struct secured *result)
+{
+	struct flow *f = container_of(self, struct flow, secure_events);
+
+	f->secure = NULL;
+	f->attested = result->attested;
+	if (result->attested)
+		memcpy(f->tee, result->verdict.tee, sizeof(f->tee) - 1);
+	flow_relay(f, &f->sock.stream, &f->tls->stream);
+}
+
+static void on_secure_failed(struct secure_events *self, enum reason reason, const struct err *why)
+{
+	struct flow *f = container_of(self, struct flow, secure_events);
+
+	f->secure = NULL;
+	flow_close(f, reason, why);
+}
+
+/* SNI is the name of the peer, if it has one (rats-tls.md 6). */
+static const char *server_name(const struct flow *f)
+{
+	struct sock_addr literal;
+
+	return sock_addr_parse(f->rule->out_host, 0, &literal) ? NULL : f->rule->out_host;
+}
+
+static void on_connected(struct dial_events *self, int fd, struct watch *watch, const struct sock_addr *addr)
+{
+	struct flow *f = container_of(self, struct flow, dial_events);
+	struct gateway_worker *gw = f->lane->gw;
+	struct err why;
+
+	(void)addr;
+	f->dial = NULL;
+	f->tls = slab_take(gw->tls_slab);
+	record_stream_init(f->tls, &gw->base, fd);
+	if (loop_hand_over(gw->base.loop, watch, &f->tls->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+			   &why) < 0) {
+		loop_unwatch(gw->base.loop, watch);
+		flow_close(f, REASON_INTERNAL, &why);
+		return;
+	}
+	f->secure_events.secured = on_secured;
+	f->secure_events.failed = on_secure_failed;
+	f->secure = secure_start(&f->lane->side, f->tls, server_name(f), &f->secure_events);
+}
+
+static void on_dial_failed(struct dial_events *self, enum dial_failure failure, const struct err *why)
+{
+	struct flow *f = container_of(self, struct flow, dial_events);
+
+	f->dial = NULL;
+	flow_close(f, flow_dial_reason(failure, true), why);
+}
+
+static void open_raw(struct flow *f)
+{
+	struct gateway *g = f->lane->gw->gateway;
+	struct dial_options options = {
+		.host = f->rule->out_host,
+		.port = f->out_port,
+		.connect_ms = g->config->timeouts.connect_ms,
+		.resolve_ms = g->config->timeouts.resolve_ms,
+		.sock = &g->sock,
+	};
+
+	f->dial_events.connected = on_connected;
+	f->dial_events.failed = on_dial_failed;
+	f->dial = dial_start(&f->lane->gw->base, &options, &f->dial_events);
+}
+
+/* ---- a stream of a session ---- */
+
+static void on_opened(struct session_open_events *self, struct mux_stream *stream, bool attested, const char *tee)
+{
+	struct flow *f = container_of(self, struct flow, open_events);
+
+	f->opening = NULL;
+	f->mux = stream;
+	f->attested = attested;
+	if (attested)
+		memccpy(f->tee, tee, '\0', sizeof(f->tee) - 1);
+	flow_relay(f, &f->sock.stream, mux_stream_stream(stream));
+}
+
+static void on_open_failed(struct session_open_events *self, enum reason reason, const struct err *why)
+{
+	struct flow *f = container_of(self, struct flow, open_events);
+
+	f->opening = NULL;
+	flow_close(f, reason, why);
+}
+
+static void open_mux(struct flow *f)
+{
+	f->from_mux = true;
+	f->open_events.opened = on_opened;
+	f->open_events.failed = on_open_failed;
+	f->opening = session_pool_open(f->lane->pool, f->rule->out_host, f->out_port, &f->open_events);
+}
+
+/* ---- begin ---- */
+
+void ingress_captured(struct lane *lane, int fd, const struct sock_addr *client,
+		      const struct mapping_rule_conf *rule, uint16_t out_port)
+{
+	bool mux = lane->pool != NULL;
+	struct flow *f = flow_new(lane, client, rule, out_port, mux ? MUX_DESCRIPTORS : RAW_DESCRIPTORS);
+	struct err why;
+
+	sock_stream_init(&f->sock, &lane->gw->base, fd);
+	f->sock_events.ready = on_client_ready;
+	f->sock.stream.events = &f->sock_events;
+	if (sock_stream_start(&f->sock, &why) < 0) {
+		flow_close(f, REASON_INTERNAL, &why);
+		return;
+	}
+	if (mux)
+		open_mux(f);
+	else
+		open_raw(f);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_pool - the ingress's multiplexed sessions: for each destination a few, shared by all its flows.
+ *
+ * A session takes new streams only while its peer's verdict is valid; when that has run out, the certificate of
+ * the session is judged again before the next stream, and a session whose peer is refused then takes no more.
+ * Another session is opened when the peer's stream limit is reached, within max_connections.
+ * spec: rats-tls.md 9.2, upstream-2.12.md 3.
+ *
+ * Threads: the worker.
+ */
+#pragma once
+
+#include "io/dial.h"
+#include "tunnel/rats_tls/mux.h"
+#include "tunnel/rats_tls/secure.h"
+
+struct session_pool;
+struct session_open;
+
+struct session_pool_options {
+	struct secure_side *side;
+	const struct sock_options *sock;
+	unsigned connect_ms;
+	unsigned resolve_ms;
+	unsigned wait_ms;	  /* for a place on a session, once they are open */
+	unsigned pool_idle_ms;
+	unsigned max_streams;	  /* on one session, as long as another may be opened; 0: what the peer allows */
+	unsigned max_connections; /* of this worker, for one destination; 0: as many as needed */
+};
+
+struct session_pool *session_pool_new(const struct session_pool_options *options);
+/* Every open has ended or been cancelled. Sessions are closed. */
+void session_pool_free(struct session_pool *p);
+
+struct session_open_events {
+	/* The peer has answered 200. gives stream; attested and tee are those of the session. */
+	void (*opened)(struct session_open_events *self, struct mux_stream *stream, bool attested, const char *tee);
+	void (*failed)(struct session_open_events *self, enum reason reason, const struct err *why);
+};
+
+/* host is borrowed until the pool is freed; keeps events until one of the two came or cancel. Never calls back inside. */
+struct session_open *session_pool_open(struct session_pool *p, const char *host, uint16_t port,
+				       struct session_open_events *events);
+void session_open_cancel(struct session_open *o);
