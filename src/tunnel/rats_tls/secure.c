@@ -42,6 +42,7 @@ struct secure {
 	struct secure_events *events;
 	enum phase phase;
 	bool handshake_over;
+	bool succeeded; /* in PHASE_OVER */
 	bool first_byte; /* has come */
 	char *server_name;
 	struct tls_handshake *tls;
@@ -54,7 +55,7 @@ struct secure {
 	size_t cert_charged;
 	struct secured result;
 	struct timer deadline;
-	struct task task; /* tells what was found out inside secure_start() */
+	struct task task; /* tells the owner */
 	struct attester_call *collecting;
 	struct attester_events attester_events;
 	struct verify_call *verifying;
@@ -136,7 +137,6 @@ static void secure_free(struct secure *s)
 	free(s);
 }
 
-/* May run inside secure_start(), so the owner hears of it from the task. */
 static void fail(struct secure *s, enum reason reason, const struct err *why)
 {
 	if (s->phase == PHASE_OVER)
@@ -155,6 +155,22 @@ static void fail_errno(struct secure *s, enum reason reason, const char *what)
 	fail(s, reason, &why);
 }
 
+static void tell_success(struct secure *s)
+{
+	struct secure_events *events = s->events;
+	struct counters *counters = s->side->worker->counters;
+
+	s->result.cert = buf_bytes(&s->cert);
+	counter_add(&counters->handshakes, 1);
+	if (s->result.from_cache)
+		counter_add(&counters->verdict_hits, 1);
+	record_stream_open(s->rs, &s->rx, &s->tx, buf_bytes(&s->early));
+	s->rs->secure = NULL;
+	events->secured(events, &s->result);
+	secure_free(s);
+}
+
+/* The owner hears of the end from here only, so that nothing on the way there needs to survive it. */
 static void on_task(struct task *t)
 {
 	struct secure *s = container_of(t, struct secure, task);
@@ -162,23 +178,19 @@ static void on_task(struct task *t)
 	enum reason reason = s->reason;
 	struct err why = s->why;
 
+	if (s->succeeded) {
+		tell_success(s);
+		return;
+	}
 	secure_free(s);
 	events->failed(events, reason, &why);
 }
 
 static void succeed(struct secure *s)
 {
-	struct secure_events *events = s->events;
-	struct counters *counters = s->side->worker->counters;
-
 	s->phase = PHASE_OVER;
-	s->result.cert = buf_bytes(&s->cert);
-	counter_add(&counters->handshakes, 1);
-	if (s->result.from_cache)
-		counter_add(&counters->verdict_hits, 1);
-	record_stream_open(s->rs, &s->rx, &s->tx, buf_bytes(&s->early));
-	events->secured(events, &s->result);
-	secure_free(s);
+	s->succeeded = true;
+	task_schedule(s->side->worker->loop, &s->task);
 }
 
 static void on_deadline(struct timer *t)
