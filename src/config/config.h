@@ -43,6 +43,7 @@ struct as_conf {
 	size_t header_count;
 	unsigned connect_timeout_ms;
 	unsigned timeout_ms;
+	size_t answer_max; /* bytes of one answer: limits.token_size; 0: ATTEST_ANSWER_MAX */
 };
 
 struct attest_conf {
@@ -52,6 +53,7 @@ struct attest_conf {
 	char *aa_addr;	/* "unix:///path", AA_COCO with AA_UDS */
 	char *asr_addr; /* URL without trailing '/', AA_COCO_ASR */
 	unsigned aa_timeout_ms;
+	size_t answer_max; /* bytes of one answer of the agent: limits.token_size; 0: ATTEST_ANSWER_MAX */
 	unsigned refresh_interval_s; /* 0: fresh evidence for every handshake */
 	struct as_conf as;	     /* MODEL_PASSPORT */
 };

@@ -1,0 +1,950 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * verifier - flights of checks.
+ *
+ * A flight is one check of one certificate, with all callers who wait for it. verifier_check() joins the
+ * flight for its key or begins one, on the caller's thread and under the lock; all else about a flight
+ * happens on the attestation loop:
+ *
+ *   FRESH --> (local checks) --> QUEUED --> ASKING --> judged --> gone
+ *                   |               ^          |          ^
+ *                   +--> PARKED ----+          +-> PARKED-+
+ *
+ * FRESH   begun, the loop has not seen it
+ * QUEUED  waits for one of the few requests that the service may have from us at a time
+ * ASKING  the service is asked
+ * PARKED  waits for trust anchors: for the first ones, or for newer ones since the token's signer is not
+ *         endorsed by those we have
+ *
+ * What can be refused without the service is refused before it: a certificate that cannot be read, one
+ * that holds the other model, evidence for another key. Passports are judged without the service.
+ *
+ * Three parties touch a flight, so the lock guards what they share: the table, who waits, and whether
+ * anybody still does. A caller who leaves last takes the flight out of the table and hands it to the loop
+ * to be cancelled. Answers are posted under the lock: whoever cancels afterwards knows that the mail is in
+ * his loop. A verdict enters the cache and its flight leaves the table in one step, so that there is never
+ * a second call for what is already known; refusals end with the flight.
+ *
+ * Calls keep a reference to the verifier. Those that are open when it is freed become orphans: their
+ * caller never hears of them again, and frees them by cancelling.
+ */
+#include "attest/verifier.h"
+
+#include "attest/anchors.h"
+#include "attest/builtin.h"
+#include "attest/coco/as.h"
+#include "attest/evidence.h"
+#include "attest/limits.h"
+#include "attest/token.h"
+#include "attest/verdict_cache.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/ref.h"
+#include "crypto/cert.h"
+#include "crypto/digest.h"
+#include "io/loop.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define BUCKETS 1024
+#define ANCHOR_FILE_MAX (1024 * 1024)
+#define CERT_HASH_LEN 32
+
+struct verifier {
+	struct ref ref;
+	struct loop *loop;
+	const struct verify_conf *conf;
+	enum binding binding;
+	struct verdict_cache *cache;
+	char *name;
+
+	pthread_mutex_t lock; /* guards the following, and what is marked so in flights and calls */
+	uint8_t fingerprint[CERT_HASH_LEN]; /* of all that a verdict rests on beside the certificate */
+	struct list table[BUCKETS];
+	struct list fresh;
+	struct list abandoned;
+	struct mail wake;
+	bool wake_posted;
+	bool dead;
+
+	/* The loop's own. */
+	enum token_trust trust;
+	struct as_client *as;		/* NULL: nobody is ever asked */
+	struct cert_list files;		/* trusted_certs_paths */
+	struct anchors *anchors;	/* NULL: the files, or no anchors at all */
+	struct anchors_events anchors_events;
+	struct buf rests_on;		/* what the fingerprint is made of, without anchors */
+	struct list queued;
+	struct list asking;
+	struct list parked;
+	size_t asking_count;
+	size_t asking_max;
+	struct timer queue_deadline;
+};
+
+struct flight {
+	struct verifier *v;
+	uint8_t key[VERDICT_KEY_LEN];
+	uint8_t cert_sha256[CERT_HASH_LEN];
+	struct list table_link;	    /* lock */
+	struct list waiters;	    /* lock */
+	struct list abandoned_link; /* lock */
+
+	struct list link; /* of the list of its stage; FRESH: lock */
+	struct buf cert_der;
+	struct buf spki;
+	struct buf claims_buffer;
+	struct coco_evidence evidence;
+	struct buf token;
+	bool parked_once;
+	uint64_t begun_ms;
+	uint64_t deadline_ms; /* QUEUED */
+	struct as_events answers;
+	struct as_call *call;
+};
+
+enum call_state { CALL_WAITING, CALL_ANSWERED, CALL_ORPHAN };
+
+struct verify_call {
+	struct mail mail;
+	struct list link; /* of flight->waiters */
+	struct verifier *v;
+	struct flight *flight;
+	struct loop *reply_to;
+	struct verify_events *events;
+	enum call_state state; /* lock */
+	bool cancelled;	       /* reply_to's thread */
+	struct verdict verdict;
+};
+
+/* ---- references ---- */
+
+static void verifier_unref(struct verifier *v)
+{
+	if (!ref_put(&v->ref))
+		return;
+	pthread_mutex_destroy(&v->lock);
+	free(v->name);
+	free(v);
+}
+
+static void call_free(struct verify_call *call)
+{
+	struct verifier *v = call->v;
+
+	free(call);
+	verifier_unref(v);
+}
+
+/* Does not touch waiters: there are none, or they are taken care of. */
+static void flight_free(struct flight *f)
+{
+	if (f->call != NULL) {
+		as_call_cancel(f->call);
+		f->v->asking_count--;
+	}
+	list_remove(&f->table_link);
+	list_remove(&f->abandoned_link);
+	list_remove(&f->link);
+	buf_release(&f->cert_der);
+	buf_release(&f->spki);
+	buf_release(&f->claims_buffer);
+	buf_release(&f->token);
+	coco_evidence_release(&f->evidence);
+	free(f);
+}
+
+/* ---- keys ---- */
+
+static void append_field(struct buf *b, const char *text)
+{
+	buf_format(b, "%zu:%s,", text == NULL ? (size_t)0 : strlen(text), text == NULL ? "" : text);
+}
+
+/* Everything in the configuration that a verdict rests on; and the entry, so that none profits from another. */
+static void describe(struct verifier *v)
+{
+	const struct verify_conf *conf = v->conf;
+	struct buf *b = &v->rests_on;
+
+	append_field(b, v->name);
+	buf_format(b, "%d,%d,%d,%d,%d,%u,", (int)conf->model, (int)conf->as.type, (int)v->binding,
+		   (int)v->trust, (int)conf->builtin_policy, conf->verdict_max_age_s);
+	append_field(b, conf->as.addr);
+	buf_format(b, "%zu,", conf->as.policy_ids.count);
+	for (size_t i = 0; i < conf->as.policy_ids.count; i++)
+		append_field(b, conf->as.policy_ids.items[i]);
+	buf_format(b, "%zu,", conf->as.header_count);
+	for (size_t i = 0; i < conf->as.header_count; i++) {
+		append_field(b, conf->as.headers[i].name);
+		append_field(b, conf->as.headers[i].value);
+	}
+}
+
+static const struct cert_list *current_anchors(const struct verifier *v)
+{
+	return v->anchors != NULL ? anchors_list(v->anchors) : &v->files;
+}
+
+/* Whenever the anchors have changed. */
+static void update_fingerprint(struct verifier *v)
+{
+	const struct cert_list *anchors = current_anchors(v);
+	struct buf b = { 0 };
+	uint8_t hash[CERT_HASH_LEN];
+
+	buf_append_bytes(&b, buf_bytes(&v->rests_on));
+	for (size_t i = 0; anchors != NULL && i < anchors->count; i++) {
+		cert_sha256(anchors->items[i], hash);
+		buf_append(&b, hash, sizeof(hash));
+	}
+	digest_compute(DIGEST_SHA256, buf_bytes(&b), hash);
+	pthread_mutex_lock(&v->lock);
+	memcpy(v->fingerprint, hash, sizeof(hash));
+	pthread_mutex_unlock(&v->lock);
+	buf_release(&b);
+}
+
+/* With the lock held. */
+static void make_key(const struct verifier *v, const uint8_t cert_sha256[CERT_HASH_LEN],
+		     uint8_t key[VERDICT_KEY_LEN])
+{
+	uint8_t both[2 * CERT_HASH_LEN];
+
+	memcpy(both, cert_sha256, CERT_HASH_LEN);
+	memcpy(both + CERT_HASH_LEN, v->fingerprint, CERT_HASH_LEN);
+	digest_compute(DIGEST_SHA256, bytes_of(both, sizeof(both)), key);
+}
+
+static struct list *bucket_of(struct verifier *v, const uint8_t key[VERDICT_KEY_LEN])
+{
+	uint32_t hash;
+
+	memcpy(&hash, key, sizeof(hash));
+	return &v->table[hash % BUCKETS];
+}
+
+static struct flight *find_flight(struct verifier *v, const uint8_t key[VERDICT_KEY_LEN])
+{
+	LIST_EACH(l, bucket_of(v, key)) {
+		struct flight *f = container_of(l, struct flight, table_link);
+
+		if (memcmp(f->key, key, VERDICT_KEY_LEN) == 0)
+			return f;
+	}
+	return NULL;
+}
+
+/* ---- answers ---- */
+
+static void deliver_answer(struct mail *mail)
+{
+	struct verify_call *call = container_of(mail, struct verify_call, mail);
+	struct verify_events *events = call->events;
+	struct verdict verdict = call->verdict;
+	bool silent = call->cancelled;
+
+	pthread_mutex_lock(&call->v->lock);
+	silent = silent || call->v->dead;
+	pthread_mutex_unlock(&call->v->lock);
+	call_free(call);
+	if (!silent)
+		events->decided(events, &verdict);
+}
+
+/* With the lock held. */
+static void post_answer(struct verify_call *call, const struct verdict *verdict)
+{
+	list_remove(&call->link);
+	call->flight = NULL;
+	call->state = CALL_ANSWERED;
+	call->verdict = *verdict;
+	loop_post(call->reply_to, &call->mail);
+}
+
+static void ask_service(struct verifier *v);
+
+static void end_flight(struct flight *f, const struct verdict *verdict)
+{
+	struct verifier *v = f->v;
+	uint8_t key[VERDICT_KEY_LEN];
+
+	pthread_mutex_lock(&v->lock);
+	if (verdict->accepted) {
+		make_key(v, f->cert_sha256, key); /* the anchors may be newer than the flight */
+		verdict_cache_put(v->cache, key, verdict, clock_ms());
+	}
+	while (!list_is_empty(&f->waiters))
+		post_answer(container_of(f->waiters.next, struct verify_call, link), verdict);
+	list_remove(&f->table_link);
+	list_remove(&f->abandoned_link);
+	pthread_mutex_unlock(&v->lock);
+	flight_free(f);
+}
+
+static void refuse(struct flight *f, enum reason reason, const struct err *why)
+{
+	struct verdict verdict = { .accepted = false, .reason = reason, .why = *why };
+
+	end_flight(f, &verdict);
+}
+
+static uint64_t max_age_end(const struct flight *f)
+{
+	return f->begun_ms + (uint64_t)f->v->conf->verdict_max_age_s * 1000;
+}
+
+static void accept_token(struct flight *f, const struct token_claims *claims, int64_t now_unix)
+{
+	struct verdict verdict = { .accepted = true };
+	int64_t left_s = MAX(claims->expires_unix - now_unix, (int64_t)0);
+
+	verdict.expires_ms = MIN(max_age_end(f), clock_ms() + (uint64_t)left_s * 1000);
+	snprintf(verdict.tee, sizeof(verdict.tee), "%s",
+		 claims->tee[0] != '\0' || f->evidence.tee == NULL ? claims->tee : f->evidence.tee);
+	snprintf(verdict.policy, sizeof(verdict.policy), "%s", claims->policies);
+	end_flight(f, &verdict);
+}
+
+/* ---- tokens ---- */
+
+/* true: f waits for anchors. */
+static bool park(struct flight *f)
+{
+	struct verifier *v = f->v;
+
+	if (v->anchors == NULL || f->parked_once || !anchors_ask(v->anchors))
+		return false;
+	f->parked_once = true;
+	list_remove(&f->link);
+	list_append(&v->parked, &f->link);
+	return true;
+}
+
+static void refuse_without_anchors(struct flight *f)
+{
+	struct err e = *anchors_why(f->v->anchors);
+
+	err_wrap(&e, "no trust anchors yet");
+	refuse(f, REASON_AS_UNAVAILABLE, &e);
+}
+
+static bool anchors_are_missing(const struct verifier *v)
+{
+	return v->trust == TOKEN_TRUST_ANCHORS && current_anchors(v) == NULL;
+}
+
+static void judge(struct flight *f)
+{
+	struct verifier *v = f->v;
+	struct token_claims claims;
+	enum reason reason = REASON_INTERNAL;
+	struct err e;
+	struct token_rules rules = {
+		.trust = v->trust,
+		.anchors = current_anchors(v),
+		.policy_ids = &v->conf->as.policy_ids,
+		.binding = v->binding,
+		.spki = buf_bytes(&f->spki),
+		.claims_buffer = buf_bytes(&f->claims_buffer),
+		.now_unix = clock_unix(),
+	};
+
+	if (token_verify(buf_bytes(&f->token), &rules, &claims, &reason, &e) == 0) {
+		accept_token(f, &claims, rules.now_unix);
+		return;
+	}
+	if (reason == REASON_TOKEN_UNTRUSTED && park(f))
+		return;
+	refuse(f, reason, &e);
+}
+
+static void on_evaluated(struct as_events *self, const struct bytes *content, enum reason reason,
+			 const struct err *why)
+{
+	struct flight *f = container_of(self, struct flight, answers);
+	struct verifier *v = f->v;
+
+	f->call = NULL;
+	v->asking_count--;
+	if (content == NULL) {
+		refuse(f, reason, why);
+	} else {
+		buf_append_bytes(&f->token, *content);
+		judge(f);
+	}
+	ask_service(v);
+}
+
+static void ask_service(struct verifier *v)
+{
+	while (v->asking_count < v->asking_max && !list_is_empty(&v->queued)) {
+		struct flight *f = container_of(v->queued.next, struct flight, link);
+
+		list_remove(&f->link);
+		list_append(&v->asking, &f->link);
+		v->asking_count++;
+		f->begun_ms = clock_ms();
+		f->answers.answered = on_evaluated;
+		f->call = as_evaluate(v->as, &f->evidence, &f->answers);
+	}
+	if (list_is_empty(&v->queued))
+		timer_cancel(v->loop, &v->queue_deadline);
+}
+
+/* All wait equally long, so the first in the queue is the first to run out of time. */
+static void start_queue_deadline(struct verifier *v)
+{
+	struct flight *f = container_of(v->queued.next, struct flight, link);
+	uint64_t now = clock_ms();
+
+	timer_start(v->loop, &v->queue_deadline, f->deadline_ms > now ? f->deadline_ms - now : 0);
+}
+
+static void on_queue_deadline(struct timer *t)
+{
+	struct verifier *v = container_of(t, struct verifier, queue_deadline);
+	uint64_t now = clock_ms();
+	struct err e;
+
+	while (!list_is_empty(&v->queued)) {
+		struct flight *f = container_of(v->queued.next, struct flight, link);
+
+		if (f->deadline_ms > now) {
+			start_queue_deadline(v);
+			return;
+		}
+		err_set(&e, ERR_TIMEOUT, "%zu other requests were under way for %u ms",
+			v->asking_count, v->conf->as.timeout_ms);
+		refuse(f, REASON_AS_TIMEOUT, &e);
+	}
+}
+
+static void queue(struct flight *f)
+{
+	struct verifier *v = f->v;
+
+	list_remove(&f->link);
+	f->deadline_ms = clock_ms() + v->conf->as.timeout_ms;
+	list_append(&v->queued, &f->link);
+	ask_service(v);
+	if (!list_is_empty(&v->queued) && !timer_is_started(&v->queue_deadline))
+		start_queue_deadline(v);
+}
+
+/* What is left to do when the local checks are done. */
+static void proceed(struct flight *f)
+{
+	if (anchors_are_missing(f->v)) {
+		if (!park(f))
+			refuse_without_anchors(f);
+	} else if (f->v->conf->model == MODEL_PASSPORT || f->token.len > 0) {
+		judge(f);
+	} else {
+		queue(f);
+	}
+}
+
+static void on_anchors(struct anchors_events *self)
+{
+	struct verifier *v = container_of(self, struct verifier, anchors_events);
+	struct list waiting;
+
+	update_fingerprint(v);
+	list_init(&waiting);
+	list_splice(&waiting, &v->parked);
+	while (!list_is_empty(&waiting))
+		proceed(container_of(waiting.next, struct flight, link));
+}
+
+/* ---- local checks: rats-tls.md 7.2, steps 1 to 7 ---- */
+
+static int read_certificate(struct flight *f, struct evidence_blob *blob, enum reason *reason,
+			    struct err *e)
+{
+	struct cert *cert = NULL;
+	struct bytes extension;
+	int rc = -1;
+
+	*reason = REASON_CERTIFICATE_INVALID;
+	cert = cert_from_der(buf_bytes(&f->cert_der), e);
+	if (cert == NULL || cert_check_self_signed(cert, e) < 0 || cert_spki(cert, &f->spki, e) < 0)
+		goto out;
+	*reason = REASON_NO_EVIDENCE;
+	if (!cert_extension(cert, EVIDENCE_OID, &extension)) {
+		err_set(e, ERR_TRUST, "the certificate has no extension " EVIDENCE_OID);
+		goto out;
+	}
+	*reason = REASON_EVIDENCE_INVALID;
+	rc = evidence_blob_parse(extension, blob, e);
+out:
+	cert_free(cert);
+	return rc;
+}
+
+static const char *tag_name(uint64_t tag)
+{
+	switch (tag) {
+	case EVIDENCE_TAG_COCO:
+		return "evidence (background check)";
+	case EVIDENCE_TAG_COCO_TOKEN:
+		return "a token (passport)";
+	case EVIDENCE_TAG_ITA:
+		return "evidence for Intel Trust Authority";
+	case EVIDENCE_TAG_ITA_TOKEN:
+		return "a token of Intel Trust Authority";
+	}
+	return "something unknown";
+}
+
+static int check_tag(const struct verifier *v, uint64_t tag, enum reason *reason, struct err *e)
+{
+	uint64_t wanted = v->conf->model == MODEL_PASSPORT ? EVIDENCE_TAG_COCO_TOKEN
+							   : EVIDENCE_TAG_COCO;
+
+	if (tag == wanted)
+		return 0;
+	*reason = REASON_MODEL_MISMATCH;
+	return err_set(e, ERR_TRUST, "the certificate holds %s (tag 0x%llx), verify.model wants %s",
+		       tag_name(tag), (unsigned long long)tag, tag_name(wanted));
+}
+
+/* The evidence's own runtime data must bind this key; the service is not asked about any other. */
+static int check_own_binding(struct flight *f, enum reason *reason, struct err *e)
+{
+	struct json *doc = json_parse(buf_bytes(&f->evidence.runtime_data), JSON_STRICT, e);
+	int rc;
+
+	if (doc == NULL) {
+		*reason = REASON_EVIDENCE_INVALID;
+		return err_wrap(e, "runtime data");
+	}
+	*reason = REASON_BINDING_MISMATCH;
+	rc = key_binding_check(doc, buf_bytes(&f->claims_buffer), buf_bytes(&f->spki), f->v->binding, e);
+	json_free(doc);
+	return rc;
+}
+
+static int check_locally(struct flight *f, enum reason *reason, struct err *e)
+{
+	struct evidence_blob blob = { 0 };
+	int rc = -1;
+
+	if (read_certificate(f, &blob, reason, e) < 0 || check_tag(f->v, blob.tag, reason, e) < 0)
+		goto out;
+	f->claims_buffer = blob.claims_buffer;
+	blob.claims_buffer = (struct buf){ 0 };
+	if (f->v->conf->model == MODEL_PASSPORT) {
+		f->token = blob.raw;
+		blob.raw = (struct buf){ 0 };
+		rc = 0;
+		goto out;
+	}
+	*reason = REASON_EVIDENCE_INVALID;
+	if (coco_evidence_parse(buf_bytes(&blob.raw), &f->evidence, e) < 0)
+		goto out;
+	rc = check_own_binding(f, reason, e);
+out:
+	evidence_blob_release(&blob);
+	return rc;
+}
+
+static void decide_builtin(struct flight *f)
+{
+	const struct verify_conf *conf = f->v->conf;
+	struct verdict verdict = { .accepted = true };
+	enum reason reason;
+	struct err e;
+
+	if (builtin_verify(&f->evidence, conf->builtin_policy, &reason, &e) < 0) {
+		refuse(f, reason, &e);
+		return;
+	}
+	verdict.expires_ms = max_age_end(f);
+	snprintf(verdict.tee, sizeof(verdict.tee), "%s", f->evidence.tee);
+	snprintf(verdict.policy, sizeof(verdict.policy), "%s",
+		 builtin_policy_name(conf->builtin_policy));
+	end_flight(f, &verdict);
+}
+
+static void begin(struct flight *f)
+{
+	enum reason reason = REASON_INTERNAL;
+	struct err e;
+
+	f->begun_ms = clock_ms();
+	if (check_locally(f, &reason, &e) < 0) {
+		refuse(f, reason, &e);
+		return;
+	}
+	buf_release(&f->cert_der);
+	if (f->v->conf->as.type == AS_BUILTIN)
+		decide_builtin(f);
+	else
+		proceed(f);
+}
+
+/* ---- between the threads ---- */
+
+/* With the lock held. */
+static void wake_loop(struct verifier *v)
+{
+	if (v->wake_posted)
+		return;
+	v->wake_posted = true;
+	ref_get(&v->ref);
+	loop_post(v->loop, &v->wake);
+}
+
+/* f->link as well under the lock, in case the flight is still FRESH. */
+static struct flight *take_abandoned(struct verifier *v)
+{
+	struct flight *f = NULL;
+	struct list *l;
+
+	pthread_mutex_lock(&v->lock);
+	l = list_pop(&v->abandoned);
+	if (l != NULL) {
+		f = container_of(l, struct flight, abandoned_link);
+		list_remove(&f->link);
+	}
+	pthread_mutex_unlock(&v->lock);
+	return f;
+}
+
+static struct flight *take_fresh(struct verifier *v)
+{
+	struct list *l;
+
+	pthread_mutex_lock(&v->lock);
+	l = list_pop(&v->fresh);
+	pthread_mutex_unlock(&v->lock);
+	return l == NULL ? NULL : container_of(l, struct flight, link);
+}
+
+static void on_wake(struct mail *mail)
+{
+	struct verifier *v = container_of(mail, struct verifier, wake);
+	struct flight *f;
+	bool dead;
+
+	pthread_mutex_lock(&v->lock);
+	v->wake_posted = false;
+	dead = v->dead;
+	pthread_mutex_unlock(&v->lock);
+	if (!dead) {
+		while ((f = take_abandoned(v)) != NULL)
+			flight_free(f);
+		ask_service(v);
+		while ((f = take_fresh(v)) != NULL)
+			begin(f);
+	}
+	verifier_unref(v);
+}
+
+bool verifier_cached(struct verifier *v, const uint8_t cert_sha256[32], struct verdict *out)
+{
+	uint8_t key[VERDICT_KEY_LEN];
+
+	pthread_mutex_lock(&v->lock);
+	make_key(v, cert_sha256, key);
+	pthread_mutex_unlock(&v->lock);
+	return verdict_cache_get(v->cache, key, clock_ms(), out);
+}
+
+static struct flight *flight_new(struct verifier *v, const uint8_t key[VERDICT_KEY_LEN],
+				 const uint8_t cert_sha256[CERT_HASH_LEN], struct bytes cert_der)
+{
+	struct flight *f = mem_new_of(struct flight);
+
+	f->v = v;
+	memcpy(f->key, key, VERDICT_KEY_LEN);
+	memcpy(f->cert_sha256, cert_sha256, CERT_HASH_LEN);
+	buf_append_bytes(&f->cert_der, cert_der);
+	list_init(&f->table_link);
+	list_init(&f->waiters);
+	list_init(&f->abandoned_link);
+	list_init(&f->link);
+	return f;
+}
+
+static void join(struct verifier *v, struct verify_call *call, struct bytes cert_der,
+		 const uint8_t cert_sha256[CERT_HASH_LEN])
+{
+	uint8_t key[VERDICT_KEY_LEN];
+	struct verdict verdict;
+	struct flight *f;
+
+	make_key(v, cert_sha256, key);
+	f = find_flight(v, key);
+	if (f == NULL && verdict_cache_get(v->cache, key, clock_ms(), &verdict)) {
+		post_answer(call, &verdict);
+		return;
+	}
+	if (f == NULL) {
+		f = flight_new(v, key, cert_sha256, cert_der);
+		list_append(bucket_of(v, key), &f->table_link);
+		list_append(&v->fresh, &f->link);
+		wake_loop(v);
+	}
+	call->flight = f;
+	list_append(&f->waiters, &call->link);
+}
+
+struct verify_call *verifier_check(struct verifier *v, struct loop *reply_to, struct bytes cert_der,
+				   const uint8_t cert_sha256[32], struct verify_events *events)
+{
+	struct verify_call *call = mem_new_of(struct verify_call);
+
+	ref_get(&v->ref);
+	call->v = v;
+	call->reply_to = reply_to;
+	call->events = events;
+	call->mail.deliver = deliver_answer;
+	list_init(&call->link);
+	pthread_mutex_lock(&v->lock);
+	if (v->dead)
+		call->state = CALL_ORPHAN;
+	else
+		join(v, call, cert_der, cert_sha256);
+	pthread_mutex_unlock(&v->lock);
+	return call;
+}
+
+/* With the lock held. A flight that is FRESH is in the loop's hands as soon as it is abandoned. */
+static void leave_flight(struct verify_call *call)
+{
+	struct flight *f = call->flight;
+
+	list_remove(&call->link);
+	if (!list_is_empty(&f->waiters))
+		return;
+	list_remove(&f->table_link);
+	list_append(&call->v->abandoned, &f->abandoned_link);
+	wake_loop(call->v);
+}
+
+void verify_call_cancel(struct verify_call *call)
+{
+	struct verifier *v = call->v;
+	bool answered;
+
+	pthread_mutex_lock(&v->lock);
+	answered = call->state == CALL_ANSWERED;
+	if (call->state == CALL_WAITING)
+		leave_flight(call);
+	pthread_mutex_unlock(&v->lock);
+	if (answered)
+		call->cancelled = true; /* freed when the mail arrives */
+	else
+		call_free(call);
+}
+
+/* ---- life ---- */
+
+static int load_file(const char *path, struct cert_list *list, struct err *e)
+{
+	struct buf text = { 0 };
+	ssize_t len;
+	int rc = -1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		err_errno(e, ERR_CONFIG, "open %s", path);
+		goto out;
+	}
+	do {
+		len = read(fd, buf_reserve(&text, 4096), 4096);
+		text.len += len > 0 ? (size_t)len : 0;
+	} while (len > 0 && text.len <= ANCHOR_FILE_MAX);
+	if (len < 0) {
+		err_errno(e, ERR_CONFIG, "read %s", path);
+		goto out;
+	}
+	if (text.len > ANCHOR_FILE_MAX) {
+		err_set(e, ERR_CONFIG, "%s has more than %d bytes", path, ANCHOR_FILE_MAX);
+		goto out;
+	}
+	rc = cert_list_add_pem(list, buf_bytes(&text), e);
+	if (rc < 0)
+		err_wrap(e, "%s", path);
+out:
+	if (fd >= 0)
+		close(fd);
+	buf_release(&text);
+	return rc;
+}
+
+static int load_files(struct verifier *v, struct err *e)
+{
+	const struct string_list *paths = &v->conf->trusted_certs_paths;
+
+	for (size_t i = 0; i < paths->count; i++) {
+		if (load_file(paths->items[i], &v->files, e) < 0)
+			return err_wrap(e, "trusted_certs_paths");
+	}
+	return 0;
+}
+
+/* Where the token's signer gets its endorsement from. */
+enum trust_source { SOURCE_NONE, SOURCE_EMBEDDED, SOURCE_FILES, SOURCE_SERVICE };
+
+static enum trust_source trust_source(const struct verify_conf *conf)
+{
+	if (conf->as.type == AS_BUILTIN || conf->skip_as_token_cert_verify)
+		return SOURCE_EMBEDDED;
+	if (conf->trusted_certs_paths.count > 0)
+		return SOURCE_FILES;
+	if (conf->as.addr != NULL && conf->as.type == AS_RESTFUL)
+		return SOURCE_SERVICE;
+	/* Over gRPC there is no /certificate: the token that came over our own connection speaks for itself. */
+	return conf->model == MODEL_BACKGROUND_CHECK ? SOURCE_EMBEDDED : SOURCE_NONE;
+}
+
+/* The loader has refused all this already; what it let through by mistake must not become an open door. */
+static int check_conf(const struct verify_conf *conf, struct err *e)
+{
+	bool asks = conf->model == MODEL_BACKGROUND_CHECK && conf->as.type != AS_BUILTIN;
+
+	if (conf->verify_signer_transparency)
+		return err_set(e, ERR_CONFIG, "not supported yet: verify_signer_transparency");
+	if (conf->model == MODEL_PASSPORT && conf->as.type == AS_BUILTIN)
+		return err_set(e, ERR_CONFIG, "as_type builtin does not verify passports");
+	if (conf->as.type != AS_BUILTIN && conf->as.policy_ids.count == 0)
+		return err_set(e, ERR_CONFIG, "policy_ids is empty: any token would be accepted");
+	if (asks && conf->as.addr == NULL)
+		return err_set(e, ERR_CONFIG, "as_addr is missing");
+	if (trust_source(conf) == SOURCE_NONE)
+		return err_set(e, ERR_CONFIG,
+			       "nothing endorses the signer of tokens: set trusted_certs_paths%s",
+			       conf->as.type == AS_GRPC ? ", a gRPC service cannot tell its certificates"
+							: " or as_addr");
+	return 0;
+}
+
+static size_t flights_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return ATTEST_FLIGHTS_MAX;
+	return MAX(MIN((size_t)limit.rlim_cur / ATTEST_FLIGHTS_FD_SHARE, (size_t)ATTEST_FLIGHTS_MAX),
+		   (size_t)4);
+}
+
+static int open_parts(struct verifier *v, struct err *e)
+{
+	const struct verify_conf *conf = v->conf;
+	enum trust_source source = trust_source(conf);
+	size_t answer_max = conf->as.answer_max != 0 ? conf->as.answer_max : ATTEST_ANSWER_MAX;
+	bool asks = conf->model == MODEL_BACKGROUND_CHECK && conf->as.type != AS_BUILTIN;
+
+	v->trust = source == SOURCE_EMBEDDED ? TOKEN_TRUST_EMBEDDED : TOKEN_TRUST_ANCHORS;
+	if (source == SOURCE_FILES && load_files(v, e) < 0)
+		return -1;
+	if (asks || source == SOURCE_SERVICE) {
+		v->as = as_client_new(v->loop, &conf->as, answer_max, e);
+		if (v->as == NULL)
+			return -1;
+	}
+	if (source == SOURCE_SERVICE)
+		v->anchors = anchors_new(v->loop, v->as, v->name, &v->anchors_events);
+	return 0;
+}
+
+struct verifier *verifier_new(struct loop *loop, const struct verify_conf *conf, enum binding binding,
+			      struct verdict_cache *cache, const char *name, struct err *e)
+{
+	struct verifier *v = mem_new_of(struct verifier);
+
+	ref_init(&v->ref);
+	v->loop = loop;
+	v->conf = conf;
+	v->binding = binding;
+	v->cache = cache;
+	v->name = mem_format("%s.verify", name);
+	v->asking_max = flights_max();
+	v->wake.deliver = on_wake;
+	v->anchors_events.fetched = on_anchors;
+	pthread_mutex_init(&v->lock, NULL);
+	for (size_t i = 0; i < BUCKETS; i++)
+		list_init(&v->table[i]);
+	list_init(&v->fresh);
+	list_init(&v->abandoned);
+	list_init(&v->queued);
+	list_init(&v->asking);
+	list_init(&v->parked);
+	timer_init(&v->queue_deadline, on_queue_deadline);
+	if (check_conf(conf, e) < 0 || open_parts(v, e) < 0) {
+		err_wrap(e, "%s", v->name);
+		verifier_free(v);
+		return NULL;
+	}
+	describe(v);
+	update_fingerprint(v);
+	return v;
+}
+
+void verifier_start(struct verifier *v)
+{
+	const struct verify_conf *conf = v->conf;
+
+	if (conf->skip_as_token_cert_verify && conf->as.type != AS_BUILTIN)
+		log_warn("%s: skip_as_token_cert_verify: %s", v->name,
+			 conf->model == MODEL_PASSPORT
+				 ? "whoever can sign a token is believed, peers are NOT verified"
+				 : "the signer of tokens is not verified");
+	else if (v->trust == TOKEN_TRUST_EMBEDDED && conf->as.type == AS_GRPC)
+		log_warn("%s: a gRPC service cannot tell its certificates: whoever answers at %s is "
+			 "believed; set trusted_certs_paths",
+			 v->name, conf->as.addr);
+	if (v->anchors != NULL)
+		anchors_start(v->anchors);
+}
+
+/* With the lock held. */
+static void orphan_waiters(struct flight *f)
+{
+	while (!list_is_empty(&f->waiters)) {
+		struct verify_call *call = container_of(f->waiters.next, struct verify_call, link);
+
+		list_remove(&call->link);
+		call->flight = NULL;
+		call->state = CALL_ORPHAN;
+	}
+}
+
+static void free_flights(struct list *stage)
+{
+	while (!list_is_empty(stage)) {
+		struct flight *f = container_of(stage->next, struct flight, link);
+
+		orphan_waiters(f);
+		flight_free(f);
+	}
+}
+
+void verifier_free(struct verifier *v)
+{
+	if (v == NULL)
+		return;
+	pthread_mutex_lock(&v->lock);
+	v->dead = true;
+	free_flights(&v->fresh);
+	free_flights(&v->queued);
+	free_flights(&v->asking);
+	free_flights(&v->parked);
+	pthread_mutex_unlock(&v->lock);
+	timer_cancel(v->loop, &v->queue_deadline);
+	anchors_free(v->anchors);
+	as_client_free(v->as);
+	cert_list_release(&v->files);
+	buf_release(&v->rests_on);
+	verifier_unref(v);
+}
