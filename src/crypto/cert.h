@@ -69,6 +69,7 @@ struct issue_options {
 	const struct key *issuer_key;	    /* NULL: subject_key */
 	const struct cert *issuer;	    /* NULL: self-signed */
 	bool is_ca;
+	bool bare; /* no extension at all, like the signer of a Trustee demonstration */
 	int64_t not_before;
 	int64_t not_after;
 };

@@ -164,8 +164,12 @@ static bool fill_issued(X509 *x509, const struct issue_options *options)
 	    !add_name_part(name, NID_commonName, options->common_name) ||
 	    X509_set_issuer_name(x509, X509_get_subject_name(issuer)) != 1 ||
 	    !set_validity(x509, options->not_before, options->not_after) ||
-	    X509_set_pubkey(x509, key_pkey(options->subject_key)) != 1 || !key_id_of(x509, subject_id) ||
-	    !key_id_of(issuer, issuer_id) || !add_key_ids(x509, subject_id, issuer_id))
+	    X509_set_pubkey(x509, key_pkey(options->subject_key)) != 1)
+		return false;
+	if (options->bare)
+		return true;
+	if (!key_id_of(x509, subject_id) || !key_id_of(issuer, issuer_id) ||
+	    !add_key_ids(x509, subject_id, issuer_id))
 		return false;
 	if (options->is_ca)
 		return add_extension(x509, "2.5.29.19", CRITICAL, bytes_of(a_ca, sizeof(a_ca))) &&
