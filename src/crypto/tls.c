@@ -4,7 +4,8 @@
  *
  * libssl reads from the caller's bytes through a BIO of ours and asks for exactly one record at a time, so
  * what lies behind the last record of the handshake is never touched and goes to the record layer. The two
- * secrets come through the key-log callback.
+ * secrets are caught as libcrypto derives them, or come through the key-log callback where the worker's
+ * libcrypto is an ordinary one.
  *
  * Everything about re-use of sessions is off on purpose (upstream-2.12.md section 6): a resumed session would
  * carry no certificate and so no verdict.
@@ -21,9 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/libctx.h"
+#include "crypto/libctx_internal.h"
 #include "crypto/ossl.h"
 
-#define SECRET_MAX 48
 #define SKIPPED_EARLY_DATA (16u << 20) /* refused, but it must not break the handshake */
 #define BUDGET_GRAIN 4096	       /* smaller allocations are not worth counting */
 
@@ -35,13 +37,9 @@ static const unsigned char alpn_h2[] = "\x02h2";
 struct tls_config {
 	SSL_CTX *ctx;
 	OSSL_LIB_CTX *lib;
+	bool catches; /* secrets come by libctx_catch_secrets() */
 	enum tls_role role;
 	unsigned alpn;
-};
-
-struct tls_secret {
-	uint8_t data[SECRET_MAX];
-	size_t len;
 };
 
 struct tls_handshake {
@@ -50,8 +48,8 @@ struct tls_handshake {
 	struct bytes in; /* during a step */
 	struct buf *out;
 	bool over_budget;
-	struct tls_secret client;
-	struct tls_secret server;
+	bool catches;
+	struct libctx_secrets secrets;
 };
 
 /* ---- the budget ---- */
@@ -234,13 +232,15 @@ static int hex_digit(char c)
 	return -1;
 }
 
-static void secret_parse(struct tls_secret *s, const char *hex)
+static size_t secret_parse(uint8_t secret[LIBCTX_MAX_SECRET], const char *hex)
 {
-	s->len = 0;
-	while (s->len < SECRET_MAX && hex_digit(hex[0]) >= 0 && hex_digit(hex[1]) >= 0) {
-		s->data[s->len++] = (uint8_t)(hex_digit(hex[0]) << 4 | hex_digit(hex[1]));
+	size_t len = 0;
+
+	while (len < LIBCTX_MAX_SECRET && hex_digit(hex[0]) >= 0 && hex_digit(hex[1]) >= 0) {
+		secret[len++] = (uint8_t)(hex_digit(hex[0]) << 4 | hex_digit(hex[1]));
 		hex += 2;
 	}
+	return len;
 }
 
 /* "LABEL <client random> <secret>", the format of NSS key logs. */
@@ -254,9 +254,9 @@ static void on_key_log(const SSL *ssl, const char *line)
 	if (h == NULL || hex == NULL)
 		return;
 	if (strncmp(line, client, sizeof(client) - 1) == 0)
-		secret_parse(&h->client, hex + 1);
+		h->secrets.client_len = secret_parse(h->secrets.client, hex + 1);
 	else if (strncmp(line, server, sizeof(server) - 1) == 0)
-		secret_parse(&h->server, hex + 1);
+		h->secrets.server_len = secret_parse(h->secrets.server, hex + 1);
 }
 
 /* ---- configuration ---- */
@@ -298,7 +298,6 @@ static int set_common(SSL_CTX *ctx, const struct tls_options *o)
 	SSL_CTX_set_max_early_data(ctx, 0);
 	SSL_CTX_set_recv_max_early_data(ctx, SKIPPED_EARLY_DATA);
 	SSL_CTX_set_max_cert_list(ctx, (long)o->max_cert_size);
-	SSL_CTX_set_keylog_callback(ctx, on_key_log);
 	SSL_CTX_set_cert_verify_callback(ctx, accept_for_now, NULL);
 	SSL_CTX_set_read_ahead(ctx, 0);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 &&
@@ -329,6 +328,8 @@ struct tls_config *tls_config_new(const struct tls_options *o, struct err *e)
 
 	c->role = o->role;
 	c->alpn = o->alpn;
+	c->lib = libctx_ossl(o->libctx);
+	c->catches = o->libctx != NULL && libctx_is_filtered(o->libctx);
 	if (!CRYPTO_THREAD_run_once(&bio_once, init_bio_method) || bio_method == NULL) {
 		err_openssl(e, ERR_SYSTEM, "TLS: BIO");
 		goto fail;
@@ -338,6 +339,8 @@ struct tls_config *tls_config_new(const struct tls_options *o, struct err *e)
 		err_openssl(e, ERR_SYSTEM, "TLS: set up");
 		goto fail;
 	}
+	if (!c->catches)
+		SSL_CTX_set_keylog_callback(c->ctx, on_key_log);
 	return c;
 fail:
 	tls_config_free(c);
@@ -403,6 +406,7 @@ struct tls_handshake *tls_handshake_new(struct tls_config *c, const char *server
 	bool ok;
 
 	h->role = c->role;
+	h->catches = c->catches;
 	begin_charging();
 	h->ssl = SSL_new(c->ctx);
 	ok = h->ssl != NULL && set_up(h, server_name);
@@ -464,7 +468,11 @@ enum tls_step tls_handshake_step(struct tls_handshake *h, struct bytes in, size_
 	h->out = out;
 	ERR_clear_error();
 	begin_charging();
+	if (h->catches)
+		libctx_catch_secrets(&h->secrets);
 	rc = SSL_do_handshake(h->ssl);
+	if (h->catches)
+		libctx_catch_secrets(NULL);
 	h->over_budget = end_charging();
 	*used = in.len - h->in.len;
 	h->in = (struct bytes){ NULL, 0 };
@@ -487,8 +495,8 @@ int tls_handshake_sides(struct tls_handshake *h, struct record_side *rx, struct 
 {
 	const SSL_CIPHER *cipher = SSL_get_current_cipher(h->ssl);
 	uint16_t suite = cipher == NULL ? 0 : SSL_CIPHER_get_protocol_id(cipher);
-	struct bytes client = bytes_of(h->client.data, h->client.len);
-	struct bytes server = bytes_of(h->server.data, h->server.len);
+	struct bytes client = bytes_of(h->secrets.client, h->secrets.client_len);
+	struct bytes server = bytes_of(h->secrets.server, h->secrets.server_len);
 	bool is_client = h->role == TLS_CLIENT;
 
 	if (client.len == 0 || server.len == 0)

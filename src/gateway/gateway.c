@@ -27,7 +27,7 @@
 #include "base/log.h"
 #include "base/slab.h"
 #include "crypto/aead.h"
-#include "crypto/tls.h"
+#include "crypto/libctx.h"
 #include "gateway/egress.h"
 #include "gateway/flow.h"
 #include "gateway/ingress.h"
@@ -330,6 +330,9 @@ static int worker_init(struct gateway_worker *gw, struct gateway *g, unsigned in
 	gw->base.pool = pool_new(gw->base.loop, &g->budget);
 	gw->base.resolver = g->resolver;
 	gw->base.aead = aead_cache_new();
+	gw->base.libctx = libctx_new(e);
+	if (gw->base.libctx == NULL)
+		return -1;
 	gw->base.counters = &gw->counters;
 	gw->flow_slab = slab_new(sizeof(struct flow));
 	gw->tls_slab = slab_new(sizeof(struct record_stream));
@@ -353,6 +356,7 @@ static void worker_release(struct gateway_worker *gw)
 	aead_cache_free(gw->base.aead);
 	slab_free(gw->flow_slab);
 	slab_free(gw->tls_slab);
+	libctx_free(gw->base.libctx);
 }
 
 static void *worker_main(void *arg)
