@@ -133,9 +133,7 @@ static enum io_result take_record(struct record_stream *s, const struct record_o
 	case RECORD_KEY_UPDATED:
 		return IO_AGAIN;
 	case RECORD_KEY_UPDATE_REQUESTED:
-		if (s->shut)
-			return IO_AGAIN;
-		send_key_update(s); /* a failure shows at the next push */
+		s->owes_update = true;
 		return IO_AGAIN;
 	case RECORD_CLOSED:
 		s->got_close = true;
@@ -181,6 +179,10 @@ static enum io_result open_records(struct record_stream *s, struct bytes cipher)
 	}
 	if (result == IO_AGAIN)
 		keep_partial(s, cipher);
+	/* One answer for all that asked, so that a peer cannot make us queue. A failure shows at the next push. */
+	if (s->owes_update && !s->shut && result != IO_BROKEN)
+		send_key_update(s);
+	s->owes_update = false;
 	s->view = bytes_of(plain, len);
 	return len > 0 ? IO_OK : result;
 }

@@ -32,6 +32,7 @@ struct record_stream {
 	bool open;	   /* keys are set */
 	bool got_close;	   /* close_notify */
 	bool hung_up;	   /* EPOLLRDHUP or worse was seen: a short read is not the last one */
+	bool owes_update;  /* the peer asked for our KeyUpdate */
 	bool in_is_new;	   /* in holds records that were never looked at */
 	bool failed;	   /* nothing more to read; failure says how */
 	bool send_failed;  /* nothing more can be sent; what has come may still be read */

@@ -165,6 +165,7 @@ static void tell_success(struct secure *s)
 	if (s->result.from_cache)
 		counter_add(&counters->verdict_hits, 1);
 	record_stream_open(s->rs, &s->rx, &s->tx, buf_bytes(&s->early));
+	s->rs->messages.refuse_tickets = s->side->role == TLS_SERVER;
 	s->rs->secure = NULL;
 	events->secured(events, &s->result);
 	secure_free(s);
