@@ -23,6 +23,7 @@
 
 /* Attestation services close a connection after 5 s without a request. */
 #define KEEP_CONNECTION_S 4L
+#define KEPT_CONNECTIONS 16L
 #define IDLE_MS 5000
 #define HEADERS_MAX (64 * 1024)
 
@@ -174,8 +175,6 @@ static bool connection_was_stale(const struct http_call *call, CURLcode code, lo
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR:
 	case CURLE_GOT_NOTHING:
-	case CURLE_HTTP2:
-	case CURLE_HTTP2_STREAM:
 		return call->reply_headers.len == 0;
 	default:
 		return false;
@@ -354,7 +353,8 @@ static int open_multi(struct http_client *c, struct err *e)
 	curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
 	curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
-	curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, 16L);
+	curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, KEPT_CONNECTIONS);
+	curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
 	return 0;
 }
 
@@ -459,10 +459,12 @@ static void set_options(struct http_call *call, const struct http_request *req)
 	if (req->direct)
 		curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
 	if (req->protocol == HTTP_2) {
-		/* A proxy would translate to HTTP/1.1; and calls share a connection. */
+		/* A proxy would translate to HTTP/1.1. */
 		curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
 		curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-		curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+		/* libcurl 7.88 fails with CURLE_HTTP2 when it uses such a connection twice. */
+		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
 	}
 }
 

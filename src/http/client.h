@@ -3,10 +3,10 @@
  * client - HTTP requests to attestation services and agents, without blocking.
  *
  * libcurl does the protocol, a struct loop does the waiting. HTTP/1.1, or HTTP/2 from the first byte
- * (gRPC), each with TLS and the system's certificate store when the URL says https. Connections are kept
- * for a few seconds and no longer, since services close them after five. No redirect is followed: a
- * service that has moved is the operator's to configure. Proxies are taken from the environment, as
- * libcurl does, unless direct is set.
+ * (gRPC), each with TLS and the system's certificate store when the URL says https. Connections of
+ * HTTP/1.1 are kept for a few seconds and no longer, since services close them after five; HTTP/2 has one
+ * for each request. No redirect is followed: a service that has moved is the operator's to configure.
+ * Proxies are taken from the environment, as libcurl does, unless direct is set.
  *
  * Threads: all calls and callbacks on the loop's; http_init() before there are threads.
  */
