@@ -120,6 +120,12 @@ struct limits_conf {
 	unsigned streams;	 /* that an egress announces for each session */
 };
 
+/* A file that the configuration names; it must be readable when the gateway starts. */
+struct config_file {
+	char *path;
+	char *place; /* "file:3:17: add_ingress[0].verify.trusted_certs_paths[0]" */
+};
+
 struct config {
 	struct entry_conf *entries; /* ingresses first, then egresses */
 	size_t entry_count;
@@ -132,6 +138,8 @@ struct config {
 	unsigned resolve_cache_s;
 	struct timeouts_conf timeouts;
 	struct limits_conf limits;
+	struct config_file *files;
+	size_t file_count;
 };
 
 /* All that is wrong or old, in the order of the document, one line each: "file:3:17: add_ingress[0].x: ...". */
@@ -147,6 +155,9 @@ struct config_report {
 struct config *config_load(struct bytes text, const char *source, struct config_report *report);
 void config_free(struct config *c);
 void config_report_release(struct config_report *report);
+
+/* Looks whether the files can be read; those that cannot are added to report->errors. true: all can. */
+bool config_check_files(const struct config *c, struct config_report *report);
 
 /* The effective document with all defaults, as indented JSON. */
 void config_format(const struct config *c, struct buf *out);
