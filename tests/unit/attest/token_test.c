@@ -5,6 +5,8 @@
  */
 #include "attest/token.h"
 
+#include <pthread.h>
+
 #include "../vectors.h"
 #include "attest/evidence.h"
 #include "codec/base64.h"
@@ -771,6 +773,30 @@ static void the_expiry_of_an_unverified_token_can_be_read(void **state)
 	}
 }
 
+static void *verify_often(void *wrong)
+{
+	uintptr_t *count = wrong;
+
+	for (int i = 0; i < 20; i++)
+		*count += judge_usual(buf_bytes(i % 2 == 0 ? &f.ear : &f.simple)) != ACCEPTED;
+	return NULL;
+}
+
+/* The anchors and their keys are shared; the thread sanitizer watches. */
+static void several_threads_may_verify_at_once(void **state)
+{
+	pthread_t threads[4];
+	uintptr_t wrong[4] = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, verify_often, &wrong[i]), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(wrong[i], 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -796,6 +822,7 @@ int main(void)
 		cmocka_unit_test(too_many_reports_are_refused),
 		cmocka_unit_test(a_name_that_is_no_tee_is_not_told),
 		cmocka_unit_test(the_expiry_of_an_unverified_token_can_be_read),
+		cmocka_unit_test(several_threads_may_verify_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
