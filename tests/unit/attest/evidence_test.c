@@ -270,6 +270,30 @@ static void the_ita_evidence_of_the_vector_is_told_by_its_tag(void **state)
 	buf_release(&value);
 }
 
+static void additional_evidence_travels_in_the_current_form_only(void **state)
+{
+	struct coco_evidence ev = example(BINDING_CURRENT);
+	struct coco_evidence back;
+	struct buf raw = { 0 };
+	struct err e;
+
+	(void)state;
+	ev.has_additional = true;
+	buf_append_str(&ev.additional, "{\"sampledevice\":{}}");
+	coco_evidence_format(&ev, BINDING_CURRENT, &raw);
+	assert_int_equal(coco_evidence_parse(buf_bytes(&raw), &back, &e), 0);
+	assert_true(back.has_additional);
+	assert_string_equal(buf_str(&back.additional), "{\"sampledevice\":{}}");
+	coco_evidence_release(&back);
+	buf_clear(&raw);
+	coco_evidence_format(&ev, BINDING_LEGACY, &raw);
+	assert_int_equal(coco_evidence_parse(buf_bytes(&raw), &back, &e), 0);
+	assert_false(back.has_additional);
+	coco_evidence_release(&back);
+	coco_evidence_release(&ev);
+	buf_release(&raw);
+}
+
 static int parse_blob_hex(const char *text)
 {
 	struct buf value = { 0 };
@@ -625,6 +649,7 @@ int main(void)
 		cmocka_unit_test(the_legacy_extension_has_four_members_and_the_claims_buffer),
 		cmocka_unit_test(the_token_extension_is_that_of_the_vector),
 		cmocka_unit_test(the_ita_evidence_of_the_vector_is_told_by_its_tag),
+		cmocka_unit_test(additional_evidence_travels_in_the_current_form_only),
 		cmocka_unit_test(a_blob_is_a_tag_around_two_byte_strings),
 		cmocka_unit_test(members_come_in_any_order_and_unknown_ones_are_ignored),
 		cmocka_unit_test(evidence_that_lacks_something_or_has_it_wrong_is_refused),

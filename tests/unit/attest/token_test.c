@@ -773,6 +773,63 @@ static void the_expiry_of_an_unverified_token_can_be_read(void **state)
 	}
 }
 
+/* A key that endorses itself: its JWK, then a signature over the EAR payload. */
+static void check_embedded(const struct key *k, const char *alg)
+{
+	struct token_rules rules = usual_rules();
+	struct token_claims claims;
+	struct buf numbers[2] = { { 0 }, { 0 } };
+	struct buf head = { 0 };
+	struct buf token = { 0 };
+	bool rsa = strcmp(key_type(k), "RSA") == 0;
+	struct err e;
+
+	assert_int_equal(key_jwk_members(k, &numbers[0], &numbers[1], &e), 0);
+	buf_format(&head, "{\"alg\":\"%s\",\"jwk\":{\"alg\":\"%s\",\"kty\":\"%s\"", alg, alg, key_type(k));
+	if (!rsa)
+		buf_format(&head, ",\"crv\":\"%s\"", key_curve(k));
+	for (size_t i = 0; i < 2 && numbers[i].len > 0; i++) {
+		buf_format(&head, ",\"%s\":\"", i == 0 ? (rsa ? "n" : "x") : (rsa ? "e" : "y"));
+		base64url_encode(buf_bytes(&numbers[i]), &head);
+		buf_append_str(&head, "\"");
+	}
+	buf_append_str(&head, "}}");
+	assert_int_equal(jwt_sign(buf_bytes(&head), buf_bytes(&f.ear_payload), k, alg, &token, &e), 0);
+	assert_int_equal(judge(buf_bytes(&token), &rules, &claims, &e), REASON_TOKEN_UNTRUSTED);
+	rules.trust = TOKEN_TRUST_EMBEDDED;
+	assert_int_equal(judge(buf_bytes(&token), &rules, &claims, &e), ACCEPTED);
+	token.data[token.len - 20] = token.data[token.len - 20] == 'A' ? 'B' : 'A';
+	assert_int_equal(judge(buf_bytes(&token), &rules, &claims, &e), REASON_TOKEN_SIGNATURE);
+	buf_release(&numbers[0]);
+	buf_release(&numbers[1]);
+	buf_release(&head);
+	buf_release(&token);
+}
+
+static void every_kind_of_signer_is_taken(void **state)
+{
+	static const char *const rsa_algs[] = { "RS256", "RS384", "RS512", "PS256", "PS384", "PS512" };
+	/* RFC 8410, section 10.3 */
+	static const char ed25519[] =
+		"302e020100300506032b657004220420d4ee72dbf913584ad5b6d8f1f769f8ad3afe7c28cbf1d4fbe097a88f44755842";
+	struct buf der = { 0 };
+	struct err e;
+	struct key *rsa = key_new_rsa(2048, &e);
+	struct key *okp;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rsa_algs); i++)
+		check_embedded(rsa, rsa_algs[i]);
+	hex_to_buf(ed25519, &der);
+	okp = key_from_pkcs8(buf_bytes(&der), &e);
+	assert_non_null(okp);
+	check_embedded(okp, "EdDSA");
+	check_embedded(f.signer, "ES256");
+	key_free(okp);
+	key_free(rsa);
+	buf_release(&der);
+}
+
 static void *verify_often(void *wrong)
 {
 	uintptr_t *count = wrong;
@@ -822,6 +879,7 @@ int main(void)
 		cmocka_unit_test(too_many_reports_are_refused),
 		cmocka_unit_test(a_name_that_is_no_tee_is_not_told),
 		cmocka_unit_test(the_expiry_of_an_unverified_token_can_be_read),
+		cmocka_unit_test(every_kind_of_signer_is_taken),
 		cmocka_unit_test(several_threads_may_verify_at_once),
 	};
 
