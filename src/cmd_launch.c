@@ -3,7 +3,19 @@
 #include "base/log.h"
 #include "cmd.h"
 #include "crypto/aead.h"
+#include "crypto/tls.h"
 #include "gateway/gateway.h"
+#include "http/client.h"
+
+/* The budget goes first: it must see every allocation of libcrypto. */
+static int init_libraries(const struct config *c, struct err *e)
+{
+	if (!tls_init_budget(c->limits.handshake_memory))
+		return err_set(e, ERR_SYSTEM, "libcrypto was used before its memory could be counted");
+	if (aead_select(c->aead, e) < 0)
+		return -1;
+	return http_init(e);
+}
 
 int cmd_launch(struct config *c)
 {
@@ -11,7 +23,7 @@ int cmd_launch(struct config *c)
 	struct err e;
 	int rc;
 
-	if (aead_select(c->aead, &e) < 0) {
+	if (init_libraries(c, &e) < 0) {
 		log_error("%s", e.text);
 		return 1;
 	}
