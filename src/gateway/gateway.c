@@ -13,6 +13,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -36,6 +37,8 @@
 
 #define WORKER_DESCRIPTORS 16  /* what a worker may need besides flows */
 #define RESERVED_DESCRIPTORS 16 /* for calls to agents and services, logs, names */
+#define TRIM_MS 2000
+#define TRIM_QUIET 20 /* handshakes and flows in TRIM_MS */
 #define DEFAULT_SESSIONS 2     /* as 2.12.0 with multiplex_max_streams_per_connection alone */
 
 /* ---- room ---- */
@@ -474,6 +477,29 @@ static void log_counters(struct gateway *g)
 	free(blocks);
 }
 
+/*
+ * A burst of connections leaves the heap full of holes that nobody will need soon. When the burst is over, the
+ * pages go back; a steady stream of connections would only ask for them again.
+ */
+static void on_trim(struct timer *t)
+{
+	struct gateway *g = container_of(t, struct gateway, trim);
+	uint64_t changes = 0; /* handshakes, flows that began, flows that ended */
+
+	for (unsigned i = 0; i < g->worker_count; i++) {
+		struct counters *c = &g->workers[i].counters;
+
+		changes += counter_read(&c->handshakes) + 2 * counter_read(&c->flows_total) -
+			   counter_read(&c->flows_active);
+	}
+	if (changes - g->trim_seen < TRIM_QUIET && changes != g->trim_done) {
+		malloc_trim(0);
+		g->trim_done = changes;
+	}
+	g->trim_seen = changes;
+	timer_start(g->main_loop, &g->trim, TRIM_MS);
+}
+
 static void on_signal(struct watch *w, uint32_t events)
 {
 	struct gateway *g = container_of(w, struct gateway, signal_watch);
@@ -649,7 +675,10 @@ int gateway_run(struct gateway *g)
 	}
 	log_info("ready: %zu ingress and egress entries, %u workers, %s", g->entry_count, g->worker_count,
 		 aead_description());
+	timer_init(&g->trim, on_trim);
+	timer_start(g->main_loop, &g->trim, TRIM_MS);
 	loop_run(g->main_loop);
+	timer_cancel(g->main_loop, &g->trim);
 	stop_threads(g);
 	log_counters(g);
 	log_info("stopped");

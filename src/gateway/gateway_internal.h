@@ -89,6 +89,9 @@ struct gateway {
 
 	struct loop *main_loop;
 	struct watch signal_watch;
+	struct timer trim; /* gives the heap's leftovers of connections back to the system */
+	uint64_t trim_seen; /* changes at the last look */
+	uint64_t trim_done; /* and at the last trim */
 	unsigned drained; /* workers */
 	int signals;
 	int exit_code;
