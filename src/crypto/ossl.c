@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 
 int err_openssl(struct err *e, enum err_kind kind, const char *fmt, ...)
@@ -27,4 +28,9 @@ int err_openssl(struct err *e, enum err_kind kind, const char *fmt, ...)
 		err_set(e, kind, "%s: %s", text, reason);
 	ERR_clear_error();
 	return -1;
+}
+
+const char *ossl_version(void)
+{
+	return OpenSSL_version(OPENSSL_VERSION);
 }

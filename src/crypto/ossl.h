@@ -13,3 +13,6 @@
  * queue, and returns -1.
  */
 int err_openssl(struct err *e, enum err_kind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* "OpenSSL 3.0.19 27 Jan 2026": the library that runs, not the one we were built with. */
+const char *ossl_version(void);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_help - tng help and tng --version. */
+#include <curl/curl.h>
+#include <nghttp2/nghttp2.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "crypto/aead.h"
+#include "crypto/ossl.h"
+
+static const char overview[] =
+	"tng - Trusted Network Gateway\n"
+	"\n"
+	"Carries TCP connections between two machines through an encrypted tunnel, and before the first byte\n"
+	"passes, lets each end prove to the other what it runs on: remote attestation of a TEE such as Intel TDX.\n"
+	"Programs at both ends stay as they are.\n"
+	"\n"
+	"   client --> tng (ingress) ==== attested tunnel ==== tng (egress) --> service\n"
+	"\n"
+	"usage: tng [options] COMMAND ...\n"
+	"\n"
+	"  launch -c FILE    run the gateway that FILE describes, until SIGTERM or SIGINT\n"
+	"  check -c FILE     tell every mistake in FILE, or print it with all defaults filled in\n"
+	"  lab --dir DIR     simulate the attestation components, for trying things out without a TEE\n"
+	"  help [COMMAND]    this text, or that of a command\n"
+	"\n"
+	"  --version         versions of tng and its libraries, and the AES code in use\n"
+	"  --help\n"
+	"\n"
+	"Options for the log, before or after the command; a variable wins over its option:\n"
+	"\n"
+	"  --log-file FILE             append to FILE instead of writing to standard error\n"
+	"  --log-format text|json      TNG_LOG_FORMAT\n"
+	"  --log-error-file FILE       TNG_LOG_ERROR_FILE     errors go there, and only there\n"
+	"  --log-rolling               TNG_LOG_ROLLING        a full log file becomes FILE.1, and so on\n"
+	"  --log-max-size SIZE         TNG_LOG_MAX_SIZE       64MB\n"
+	"  --log-max-backups N         TNG_LOG_MAX_BACKUPS    5\n"
+	"  TNG_LOG (or RUST_LOG)       error, warn, info (the default), debug, trace or off\n"
+	"\n"
+	"To see it work, in the source tree: scripts/quickstart\n"
+	"To try it by hand, with a web server on port 8000, without any trust (tests only):\n"
+	"\n"
+	"  tng launch --config-content '{\n"
+	"    \"add_ingress\": [{\"mapping\": {\"in\": {\"port\": 10001}, \"out\": {\"host\": \"127.0.0.1\", \"port\": 20001}},\n"
+	"                     \"no_ra\": true}],\n"
+	"    \"add_egress\":  [{\"mapping\": {\"in\": {\"port\": 20001}, \"out\": {\"host\": \"127.0.0.1\", \"port\": 8000}},\n"
+	"                     \"no_ra\": true}]}' &\n"
+	"  curl http://127.0.0.1:10001/\n"
+	"\n"
+	"Every key of the configuration: docs/configuration.md. How it works: docs/architecture.md.\n";
+
+static const char launch_text[] =
+	"usage: tng launch (--config-file FILE | -c FILE | --config-content JSON) [log options]\n"
+	"\n"
+	"Runs the gateway in the foreground. SIGTERM or SIGINT: it takes no new connections, gives those that are\n"
+	"open drain_timeout seconds (5), resets what is left, and ends; a second signal ends it at once.\n"
+	"SIGUSR1 writes the counters to the log.\n"
+	"\n"
+	"Exit status: 0 ended as asked, 1 could not start or lost a listener, 2 wrong command line,\n"
+	"130 or 143 ended at once by a second signal.\n"
+	"\n"
+	"Log options: tng help. The configuration: docs/configuration.md.\n";
+
+static const char check_text[] =
+	"usage: tng check (--config-file FILE | -c FILE | --config-content JSON)\n"
+	"\n"
+	"Tells every mistake in a configuration with its place, as FILE:LINE:COLUMN: PATH: TEXT, to standard error.\n"
+	"If there is none, prints the configuration with all defaults filled in to standard output; what may be\n"
+	"credentials is shown as <hidden>. Files that the configuration names are looked at, nobody is contacted.\n"
+	"\n"
+	"Exit status: 0 valid, 1 mistakes, 2 wrong command line.\n";
+
+int cmd_help(const char *topic)
+{
+	char lab[] = "lab";
+	char help[] = "--help";
+
+	if (topic != NULL && strcmp(topic, "lab") == 0)
+		return cmd_lab(2, (char *[]){ lab, help, NULL });
+	if (topic == NULL)
+		fputs(overview, stdout);
+	else
+		fputs(strcmp(topic, "launch") == 0 ? launch_text : check_text, stdout);
+	return 0;
+}
+
+int cmd_version(void)
+{
+	struct err e;
+
+	printf("tng %s\n", TNG_VERSION);
+	printf("%s\n", ossl_version());
+	printf("nghttp2 %s\n", nghttp2_version(0)->version_str);
+	printf("libcurl %s\n", curl_version_info(CURLVERSION_NOW)->version);
+	if (aead_select("auto", &e) == 0)
+		printf("AES-GCM by %s\n", aead_description());
+	return 0;
+}
