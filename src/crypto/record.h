@@ -38,6 +38,7 @@ enum tls_alert {
 	ALERT_DECODE_ERROR = 50,
 	ALERT_INTERNAL_ERROR = 80,
 	ALERT_USER_CANCELED = 90,
+	ALERT_CERTIFICATE_REQUIRED = 116,
 };
 
 /* One direction of one connection. */

@@ -459,6 +459,21 @@ static enum reason reason_of(const struct tls_handshake *h, unsigned long code)
 	return why >= SSL_AD_REASON_OFFSET ? REASON_TLS_ALERT : REASON_TLS_FAILED;
 }
 
+/* For what two operators' configurations can cause: what to change. */
+static void explain(enum reason reason, struct err *e)
+{
+	struct err why = *e;
+
+	if (reason == REASON_TLS_NO_CERTIFICATE)
+		err_set(e, ERR_PEER, "the peer presents nothing to verify: its entry needs \"attest\", or remove \"verify\" "
+				     "from this one (%s)", why.text);
+	else if (reason == REASON_TLS_ALPN)
+		err_set(e, ERR_PEER, "no common tunnel protocol: set rats_tls.multiplex alike on both sides (%s)",
+			why.text);
+	else if (reason == REASON_TLS_VERSION)
+		err_set(e, ERR_PEER, "the peer does not speak TLS 1.3 (%s)", why.text);
+}
+
 enum tls_step tls_handshake_step(struct tls_handshake *h, struct bytes in, size_t *used, struct buf *out,
 				 enum reason *reason, struct err *e)
 {
@@ -487,6 +502,7 @@ enum tls_step tls_handshake_step(struct tls_handshake *h, struct bytes in, size_
 		err_set(e, ERR_LIMIT, "handshakes in flight use all of limits.handshake_memory");
 	} else {
 		err_openssl(e, ERR_PEER, "TLS handshake");
+		explain(*reason, e);
 	}
 	return TLS_FAILED;
 }

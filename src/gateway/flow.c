@@ -57,15 +57,31 @@ static enum reason relay_reason(const struct flow *f, enum relay_end end)
 		return is_ingress ? REASON_CLIENT_RESET : REASON_SERVICE_RESET;
 	if (end == RELAY_NEAR_BROKEN || end == RELAY_FAR_BROKEN)
 		return REASON_TUNNEL_PROTOCOL;
+	if (f->tls != NULL && f->tls->peer_alert != 0)
+		return REASON_TLS_ALERT;
 	return f->tls != NULL && f->tls->truncated ? REASON_TUNNEL_TRUNCATED : REASON_TUNNEL_RESET;
+}
+
+/* An egress that wants our certificate says so after our handshake is over (rats-tls.md 8). */
+static const struct err *relay_why(const struct flow *f, struct err *why)
+{
+	if (f->tls == NULL || f->tls->peer_alert == 0)
+		return NULL;
+	if (f->tls->peer_alert == ALERT_CERTIFICATE_REQUIRED)
+		err_set(why, ERR_PEER, "the peer verifies and we present nothing: add \"attest\" to this entry, or remove "
+				       "\"verify\" from the peer's");
+	else
+		err_set(why, ERR_PEER, "the peer sent alert %u", f->tls->peer_alert);
+	return why;
 }
 
 static void on_finished(struct relay_events *self, enum relay_end end)
 {
 	struct flow *f = container_of(self, struct flow, relay_events);
+	struct err why;
 
 	f->mux = NULL; /* the relay has closed it */
-	flow_close(f, relay_reason(f, end), NULL);
+	flow_close(f, relay_reason(f, end), end == RELAY_DONE ? NULL : relay_why(f, &why));
 }
 
 static void on_idle(struct timer *t)

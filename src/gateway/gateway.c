@@ -37,6 +37,7 @@
 
 #define WORKER_DESCRIPTORS 16  /* what a worker may need besides flows */
 #define RESERVED_DESCRIPTORS 16 /* for calls to agents and services, logs, names */
+#define FIRST_EVIDENCE_MS 1000
 #define TRIM_MS 2000
 #define TRIM_QUIET 20 /* handshakes and flows in TRIM_MS */
 #define DEFAULT_SESSIONS 2     /* as 2.12.0 with multiplex_max_streams_per_connection alone */
@@ -623,6 +624,34 @@ struct gateway *gateway_new(const struct config *c, struct err *e)
 	return g;
 }
 
+static bool has_identity(const struct entry *en)
+{
+	struct identity *id;
+
+	if (en->attester == NULL || attester_is_per_handshake(en->attester))
+		return true;
+	id = attester_current(en->attester);
+	identity_unref(id);
+	return id != NULL;
+}
+
+/*
+ * The first evidence is there after some milliseconds where the agent is. Clients that come before wait in
+ * the listeners' queues instead of being refused; an agent that is away holds nothing up for long.
+ */
+static void await_identities(struct gateway *g)
+{
+	for (unsigned waited = 0; waited < FIRST_EVIDENCE_MS; waited += 5) {
+		size_t ready = 0;
+
+		for (size_t i = 0; i < g->entry_count; i++)
+			ready += has_identity(&g->entries[i]);
+		if (ready == g->entry_count)
+			return;
+		usleep(5000);
+	}
+}
+
 static int start_threads(struct gateway *g)
 {
 	for (size_t i = 0; i < g->entry_count; i++) {
@@ -635,6 +664,7 @@ static int start_threads(struct gateway *g)
 	if (errno != 0)
 		return -1;
 	g->attest_started = true;
+	await_identities(g);
 	for (unsigned i = 0; i < g->worker_count; i++) {
 		struct gateway_worker *gw = &g->workers[i];
 

@@ -139,6 +139,7 @@ static enum io_result take_record(struct record_stream *s, const struct record_o
 		s->got_close = true;
 		return IO_END;
 	case RECORD_PEER_ALERT:
+		s->peer_alert = o->alert;
 		return fail(s, IO_RESET);
 	case RECORD_BROKEN:
 		send_alert(s, o->alert);

@@ -39,6 +39,7 @@ struct record_stream {
 	bool truncated;	   /* the socket ended without close_notify */
 	bool shut;	   /* our close_notify is in out or sent */
 	enum io_result failure;
+	uint8_t peer_alert; /* the fatal alert that the peer sent; 0: none */
 	struct bytes view;	/* in the worker's scratch, between pull and consumed */
 };
 
