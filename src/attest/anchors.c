@@ -26,7 +26,8 @@ struct anchors {
 	struct as_events answers;
 	struct timer next;
 	unsigned pause_ms;
-	uint64_t ended_ms; /* the last fetch; 0: none yet */
+	uint64_t failed_ms;    /* when the last fetch failed; 0: never */
+	uint64_t refreshed_ms; /* when the last was asked for while there were some; 0: never */
 
 	struct cert_list list;
 	bool failing;
@@ -61,6 +62,7 @@ static void take_failure(struct anchors *a, enum reason reason, const struct err
 	bool changed = !a->failing || a->reason != reason;
 
 	a->failing = true;
+	a->failed_ms = clock_ms();
 	a->reason = reason;
 	a->why = *why;
 	if (changed)
@@ -80,7 +82,6 @@ static void on_answer(struct as_events *self, const struct bytes *content, enum 
 	struct err e;
 
 	a->call = NULL;
-	a->ended_ms = clock_ms();
 	if (content == NULL) {
 		take_failure(a, reason, why);
 	} else if (cert_list_add_pem(&list, *content, &e) < 0) {
@@ -132,12 +133,17 @@ const struct cert_list *anchors_list(const struct anchors *a)
 
 bool anchors_ask(struct anchors *a)
 {
-	unsigned pause = a->list.count > 0 ? ANCHORS_REFRESH_PAUSE_MS : ANCHORS_ASKED_PAUSE_MS;
+	uint64_t now = clock_ms();
 
 	if (a->call != NULL)
 		return true;
-	if (a->ended_ms != 0 && clock_ms() - a->ended_ms < pause)
+	if (a->list.count > 0) {
+		if (a->refreshed_ms != 0 && now - a->refreshed_ms < ANCHORS_REFRESH_PAUSE_MS)
+			return false;
+		a->refreshed_ms = now;
+	} else if (a->failed_ms != 0 && now - a->failed_ms < ANCHORS_ASKED_PAUSE_MS) {
 		return false;
+	}
 	fetch(a);
 	return true;
 }

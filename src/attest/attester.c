@@ -235,7 +235,7 @@ static void publish(struct attester *a, struct identity *id)
 static void on_renewed(struct attester *a, struct identity *id)
 {
 	int64_t left_s = MAX(id->expires_unix - clock_unix(), (int64_t)0);
-	int64_t ahead_s = MIN(left_s / 5, (int64_t)RENEW_AHEAD_MAX_S);
+	int64_t ahead_s = MIN(left_s / 5 + 1, (int64_t)RENEW_AHEAD_MAX_S);
 	int64_t delay_s = MIN((int64_t)a->conf->refresh_interval_s, MAX(left_s - ahead_s, (int64_t)1));
 
 	set_health(a, HEALTH_GOOD, id, REASON_DONE, NULL);

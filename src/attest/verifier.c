@@ -3,8 +3,9 @@
  * verifier - flights of checks.
  *
  * A flight is one check of one certificate, with all callers who wait for it. verifier_check() joins the
- * flight for its key or begins one, on the caller's thread and under the lock; all else about a flight
- * happens on the attestation loop:
+ * certificate's flight or begins one, on the caller's thread and under the lock; all else about a flight
+ * happens on the attestation loop. It ends with what the newest trust anchors say, so it is no matter
+ * which there were when a caller joined.
  *
  *   FRESH --> (local checks) --> QUEUED --> ASKING --> judged --> gone
  *                   |               ^          |          ^
@@ -90,7 +91,6 @@ struct verifier {
 
 struct flight {
 	struct verifier *v;
-	uint8_t key[VERDICT_KEY_LEN];
 	uint8_t cert_sha256[CERT_HASH_LEN];
 	struct list table_link;	    /* lock */
 	struct list waiters;	    /* lock */
@@ -222,20 +222,20 @@ static void make_key(const struct verifier *v, const uint8_t cert_sha256[CERT_HA
 	digest_compute(DIGEST_SHA256, bytes_of(both, sizeof(both)), key);
 }
 
-static struct list *bucket_of(struct verifier *v, const uint8_t key[VERDICT_KEY_LEN])
+static struct list *bucket_of(struct verifier *v, const uint8_t cert_sha256[CERT_HASH_LEN])
 {
 	uint32_t hash;
 
-	memcpy(&hash, key, sizeof(hash));
+	memcpy(&hash, cert_sha256, sizeof(hash));
 	return &v->table[hash % BUCKETS];
 }
 
-static struct flight *find_flight(struct verifier *v, const uint8_t key[VERDICT_KEY_LEN])
+static struct flight *find_flight(struct verifier *v, const uint8_t cert_sha256[CERT_HASH_LEN])
 {
-	LIST_EACH(l, bucket_of(v, key)) {
+	LIST_EACH(l, bucket_of(v, cert_sha256)) {
 		struct flight *f = container_of(l, struct flight, table_link);
 
-		if (memcmp(f->key, key, VERDICT_KEY_LEN) == 0)
+		if (memcmp(f->cert_sha256, cert_sha256, CERT_HASH_LEN) == 0)
 			return f;
 	}
 	return NULL;
@@ -277,7 +277,7 @@ static void end_flight(struct flight *f, const struct verdict *verdict)
 
 	pthread_mutex_lock(&v->lock);
 	if (verdict->accepted) {
-		make_key(v, f->cert_sha256, key); /* the anchors may be newer than the flight */
+		make_key(v, f->cert_sha256, key);
 		verdict_cache_put(v->cache, key, verdict, clock_ms());
 	}
 	while (!list_is_empty(&f->waiters))
@@ -658,13 +658,12 @@ bool verifier_cached(struct verifier *v, const uint8_t cert_sha256[32], struct v
 	return verdict_cache_get(v->cache, key, clock_ms(), out);
 }
 
-static struct flight *flight_new(struct verifier *v, const uint8_t key[VERDICT_KEY_LEN],
-				 const uint8_t cert_sha256[CERT_HASH_LEN], struct bytes cert_der)
+static struct flight *flight_new(struct verifier *v, const uint8_t cert_sha256[CERT_HASH_LEN],
+				 struct bytes cert_der)
 {
 	struct flight *f = mem_new_of(struct flight);
 
 	f->v = v;
-	memcpy(f->key, key, VERDICT_KEY_LEN);
 	memcpy(f->cert_sha256, cert_sha256, CERT_HASH_LEN);
 	buf_append_bytes(&f->cert_der, cert_der);
 	list_init(&f->table_link);
@@ -674,22 +673,22 @@ static struct flight *flight_new(struct verifier *v, const uint8_t key[VERDICT_K
 	return f;
 }
 
+/* With the lock held. */
 static void join(struct verifier *v, struct verify_call *call, struct bytes cert_der,
 		 const uint8_t cert_sha256[CERT_HASH_LEN])
 {
+	struct flight *f = find_flight(v, cert_sha256);
 	uint8_t key[VERDICT_KEY_LEN];
 	struct verdict verdict;
-	struct flight *f;
 
-	make_key(v, cert_sha256, key);
-	f = find_flight(v, key);
-	if (f == NULL && verdict_cache_get(v->cache, key, clock_ms(), &verdict)) {
-		post_answer(call, &verdict);
-		return;
-	}
 	if (f == NULL) {
-		f = flight_new(v, key, cert_sha256, cert_der);
-		list_append(bucket_of(v, key), &f->table_link);
+		make_key(v, cert_sha256, key);
+		if (verdict_cache_get(v->cache, key, clock_ms(), &verdict)) {
+			post_answer(call, &verdict);
+			return;
+		}
+		f = flight_new(v, cert_sha256, cert_der);
+		list_append(bucket_of(v, cert_sha256), &f->table_link);
 		list_append(&v->fresh, &f->link);
 		wake_loop(v);
 	}
@@ -772,8 +771,10 @@ static int load_file(const char *path, struct cert_list *list, struct err *e)
 		goto out;
 	}
 	rc = cert_list_add_pem(list, buf_bytes(&text), e);
-	if (rc < 0)
+	if (rc < 0) {
+		e->kind = ERR_CONFIG;
 		err_wrap(e, "%s", path);
+	}
 out:
 	if (fd >= 0)
 		close(fd);
