@@ -62,26 +62,25 @@ static enum reason relay_reason(const struct flow *f, enum relay_end end)
 	return f->tls != NULL && f->tls->truncated ? REASON_TUNNEL_TRUNCATED : REASON_TUNNEL_RESET;
 }
 
-/* An egress that wants our certificate says so after our handshake is over (rats-tls.md 8). */
-static const struct err *relay_why(const struct flow *f, struct err *why)
+/* What a reason alone does not tell. */
+static bool explain(const struct flow *f, enum reason reason, struct err *why)
 {
-	if (f->tls == NULL || f->tls->peer_alert == 0)
-		return NULL;
-	if (f->tls->peer_alert == ALERT_CERTIFICATE_REQUIRED)
-		err_set(why, ERR_PEER, "the peer verifies and we present nothing: add \"attest\" to this entry, or remove "
-				       "\"verify\" from the peer's");
-	else
-		err_set(why, ERR_PEER, "the peer sent alert %u", f->tls->peer_alert);
-	return why;
+	if (f->tls != NULL && record_stream_alert(f->tls, why))
+		return true;
+	if (reason != REASON_TUNNEL_TRUNCATED || f->relay.to_far.bytes + f->relay.to_near.bytes > 0)
+		return false;
+	err_set(why, ERR_PEER, "the other gateway closed a new tunnel; if it refused us, its log says why");
+	return true;
 }
 
 static void on_finished(struct relay_events *self, enum relay_end end)
 {
 	struct flow *f = container_of(self, struct flow, relay_events);
+	enum reason reason = relay_reason(f, end);
 	struct err why;
 
 	f->mux = NULL; /* the relay has closed it */
-	flow_close(f, relay_reason(f, end), end == RELAY_DONE ? NULL : relay_why(f, &why));
+	flow_close(f, reason, explain(f, reason, &why) ? &why : NULL);
 }
 
 static void on_idle(struct timer *t)

@@ -417,3 +417,16 @@ void record_stream_open(struct record_stream *s, const struct record_side *rx, c
 	s->in_is_new = s->in != NULL;
 	update_holds(s);
 }
+
+/* A server that wants our certificate says so when our handshake is already over (rats-tls.md 8). */
+bool record_stream_alert(const struct record_stream *s, struct err *why)
+{
+	if (s->peer_alert == 0)
+		return false;
+	if (s->peer_alert == ALERT_CERTIFICATE_REQUIRED)
+		err_set(why, ERR_PEER, "the peer verifies and we present nothing: add \"attest\" to this entry, or remove "
+				       "\"verify\" from the peer's");
+	else
+		err_set(why, ERR_PEER, "the peer sent TLS alert %u", s->peer_alert);
+	return true;
+}

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "base/err.h"
 #include "crypto/record.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -52,3 +53,6 @@ void record_stream_init(struct record_stream *s, struct worker *w, int fd);
  */
 void record_stream_open(struct record_stream *s, const struct record_side *rx, const struct record_side *tx,
 			struct bytes early);
+
+/* true when the peer ended the connection with a fatal alert; why says what it means and what to change. */
+bool record_stream_alert(const struct record_stream *s, struct err *why);

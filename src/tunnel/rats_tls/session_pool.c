@@ -420,10 +420,14 @@ static void on_connect_failed(struct mux_connect_events *self, enum reason reaso
 {
 	struct session_open *o = container_of(self, struct session_open, connect_events);
 	struct stream *s = mux_stream_stream(o->stream);
+	struct err alert;
+	bool alerted = record_stream_alert(&o->session->tls, &alert);
 
 	s->ops->close(s, STREAM_ABORT);
 	o->stream = NULL;
-	if (o->tries < 2)
+	if (alerted)
+		fail_open(o, REASON_TLS_ALERT, &alert);
+	else if (o->tries < 2)
 		wait_again(o);
 	else
 		fail_open(o, reason, why);
