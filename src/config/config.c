@@ -55,7 +55,7 @@ static const struct field document_fields[] = {
 /* FLAT: a struct document begins with its struct config. */
 _Static_assert(offsetof(struct document, config) == 0, "tcp_keepalive is read into struct config");
 
-static const struct section section_document = { SECTION_FIELDS(document_fields), .size = sizeof(struct document) };
+const struct section section_document = { SECTION_FIELDS(document_fields), .size = sizeof(struct document) };
 
 /* "line 3, column 17: text" */
 static void say_syntax_error(struct reading *r, const struct err *e)

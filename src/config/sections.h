@@ -8,6 +8,9 @@
 
 #include "config/schema.h"
 
+/* config.c: a struct of its own, which begins with struct config */
+extern const struct section section_document;
+
 /* entry.c: struct entry_conf */
 extern const struct section section_ingress;
 extern const struct section section_egress;
