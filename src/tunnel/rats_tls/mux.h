@@ -64,6 +64,9 @@ void mux_session_drain(struct mux_session *s);
 unsigned mux_session_room(const struct mux_session *s);
 unsigned mux_session_streams(const struct mux_session *s);
 
+/* MUX_CLIENT: no stream can be opened any more: GOAWAY, the end, or no stream ids left. */
+bool mux_session_is_closing(const struct mux_session *s);
+
 /* Embed in the owner. One of the two comes, once, unless mux_stream_stream()->ops->close came first. */
 struct mux_connect_events {
 	void (*answered)(struct mux_connect_events *self, int status);

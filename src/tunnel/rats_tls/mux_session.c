@@ -581,6 +581,12 @@ unsigned mux_session_room(const struct mux_session *s)
 	return most > s->live ? most - s->live : 0;
 }
 
+bool mux_session_is_closing(const struct mux_session *s)
+{
+	return s->over || s->draining || s->closing || s->send_failure != IO_OK ||
+	       !nghttp2_session_check_request_allowed(s->ng);
+}
+
 unsigned mux_session_streams(const struct mux_session *s)
 {
 	return s->count;
