@@ -53,6 +53,7 @@ struct session {
 	bool ended;
 	bool attested;
 	uint64_t verdict_expires_ms;
+	bool is_fresh; /* the verdict serves at least those who waited for it */
 	char tee[32];
 	struct buf cert;
 	uint8_t cert_sha256[32];
@@ -123,6 +124,10 @@ static void retire(struct session *s)
 		return;
 	if (s->state == SESSION_DIALING || s->state == SESSION_SECURING)
 		s->dest->opening--;
+	if (s->verifying != NULL) {
+		verify_call_cancel(s->verifying);
+		s->verifying = NULL;
+	}
 	s->state = SESSION_RETIRED;
 	if (s->mux != NULL && !s->ended)
 		mux_session_drain(s->mux);
@@ -160,6 +165,8 @@ static void on_changed(struct mux_session_events *self)
 		task_schedule(loop_of(s->dest), &s->reap);
 	else
 		watch_idle(s);
+	else if (mux_session_is_closing(s->mux))
+		retire(s);
 	task_schedule(loop_of(s->dest), &s->dest->serve);
 }
 
@@ -209,6 +216,7 @@ static void session_failed(struct session *s, enum reason reason, const struct e
 static void keep_verdict(struct session *s, const struct verdict *v)
 {
 	s->attested = true;
+	s->is_fresh = true;
 	s->verdict_expires_ms = v->expires_ms;
 	snprintf(s->tee, sizeof(s->tee), "%s", v->tee);
 }
@@ -348,7 +356,7 @@ static bool is_believed(struct session *s)
 	struct verifier *verifier = s->dest->pool->options.side->verifier;
 	struct verdict v;
 
-	if (verifier == NULL || clock_ms() < s->verdict_expires_ms)
+	if (verifier == NULL || s->is_fresh || clock_ms() < s->verdict_expires_ms)
 		return true;
 	if (verifier_cached(verifier, s->cert_sha256, &v)) {
 		keep_verdict(s, &v);
@@ -525,6 +533,8 @@ static void serve(struct task *t)
 		if (s == NULL || !ask(o, s))
 			break;
 	}
+	LIST_EACH (link, &d->sessions)
+		container_of(link, struct session, link)->is_fresh = false;
 	if (!list_is_empty(&d->waiting) && !is_judging(d))
 		open_more(d);
 }
