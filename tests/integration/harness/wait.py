@@ -1,0 +1,31 @@
+"""Waiting: always for something to happen, never longer than a deadline."""
+import time
+
+DEADLINE = 15.0  # generous, for a loaded machine with sanitizers; what must be quick says so itself
+
+
+def until(what, condition, deadline=DEADLINE, pause=0.01):
+    """Calls condition until it returns something true, and returns that."""
+    end = time.monotonic() + deadline
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"did not happen in {deadline:g} s: {what}")
+        time.sleep(pause)
+
+
+def never(what, condition, duration, pause=0.02):
+    """Watches for a while that condition stays false: for what must not happen while something is held."""
+    end = time.monotonic() + duration
+    while time.monotonic() < end:
+        assert not condition(), f"happened: {what}"
+        time.sleep(pause)
+
+
+def established_to(port):
+    """How many connections to this port of the machine are established, seen from those who connected."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        rows = [line.split() for line in f.readlines()[1:]]
+    return sum(row[3] == "01" and int(row[2].split(":")[1], 16) == port for row in rows)
