@@ -6,7 +6,8 @@
  * collected over one round of the loop and sealed together. Both roles share all of it but the few lines
  * that open a stream. Memory that a peer can grow: each stream's receive window starts at 64 KiB and doubles up
  * to 1 MiB only for a reader that keeps up and while the worker's pool has room; the connection window is
- * given back at once, so that a stalled reader holds back only its own stream.
+ * given back at once, so that a stalled reader holds back only its own stream. When the pool has no room, what
+ * lies in buffers is not given back until it has.
  *
  * End of input is END_STREAM. An abort is RST_STREAM(CONNECT_ERROR), and every RST_STREAM that comes before
  * END_STREAM is an abort (upstream's CANCEL and NO_ERROR too).
@@ -54,7 +55,10 @@ struct mux_session *mux_session_new(struct worker *w, struct stream *transport,
 				    const struct mux_session_options *options, struct mux_session_events *events,
 				    struct err *e);
 
-/* Ends all streams as aborted (their owners get ready(), then see IO_RESET); sends GOAWAY where that is possible. */
+/*
+ * Ends all streams as aborted (their owners get ready() or failed() in the next round, then see IO_RESET, and close
+ * them as ever); sends GOAWAY where that is possible. May be called from any callback.
+ */
 void mux_session_free(struct mux_session *s);
 
 /* GOAWAY: no new streams; those that are open go on. */
@@ -67,7 +71,10 @@ unsigned mux_session_streams(const struct mux_session *s);
 /* MUX_CLIENT: no stream can be opened any more: GOAWAY, the end, or no stream ids left. */
 bool mux_session_is_closing(const struct mux_session *s);
 
-/* Embed in the owner. One of the two comes, once, unless mux_stream_stream()->ops->close came first. */
+/*
+ * Embed in the owner. One of the two comes, once, unless mux_stream_stream()->ops->close came first. The stream
+ * stays until its owner closes it, also after failed.
+ */
 struct mux_connect_events {
 	void (*answered)(struct mux_connect_events *self, int status);
 	void (*failed)(struct mux_connect_events *self, enum reason reason, const struct err *why);

@@ -2,16 +2,18 @@
 /*
  * mux_frames - what the peer's frames mean.
  *
- * nghttp2 checks the form of frames and headers, and resets a stream or ends the session where they are
- * wrong. Its callbacks note what has changed and answer bad requests; no owner is called from here, but
- * the one whose DATA arrives: for him nghttp2 is paused, and the session shows him the chunk.
+ * nghttp2 checks the form of frames and headers, and resets a stream or ends the session where they
+ * are wrong. Its callbacks note what has changed and answer bad requests; no owner is called from
+ * here, but the one whose DATA arrives: for him nghttp2 is paused, and the session shows him the
+ * chunk.
  */
 #include <string.h>
 
 #include "io/worker.h"
 #include "tunnel/rats_tls/mux_internal.h"
 
-static const char not_a_proxy[] = "This is the end of an attested tunnel: it answers CONNECT and nothing else.\n";
+static const char not_a_proxy[] =
+	"This is the end of an attested tunnel: it answers CONNECT and nothing else.\n";
 
 static struct mux_stream *stream_of(nghttp2_session *ng, int32_t id)
 {
@@ -75,10 +77,11 @@ static ssize_t read_text(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t l
 
 static void answer_bad_request(struct mux_session *s, int32_t id)
 {
-	static const nghttp2_data_provider text = { .read_callback = read_text };
+	static const nghttp2_data_provider text = {.read_callback = read_text};
 	static const nghttp2_nv head[] = {
-		{ (uint8_t *)":status", (uint8_t *)"400", 7, 3, NGHTTP2_NV_FLAG_NONE },
-		{ (uint8_t *)"content-type", (uint8_t *)"text/plain; charset=utf-8", 12, 25, NGHTTP2_NV_FLAG_NONE },
+		{(uint8_t *)":status", (uint8_t *)"400", 7, 3, NGHTTP2_NV_FLAG_NONE},
+		{(uint8_t *)"content-type", (uint8_t *)"text/plain; charset=utf-8", 12, 25,
+		 NGHTTP2_NV_FLAG_NONE},
 	};
 
 	nghttp2_submit_response(s->ng, id, head, ARRAY_SIZE(head), &text);
@@ -90,12 +93,12 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *u
 	struct mux_session *s = user_data;
 	struct mux_stream *m;
 
-	s->head = (struct mux_head){ 0 };
+	s->head = (struct mux_head){0};
 	if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
 	/*
-	 * nghttp2 counts streams that it knows. Those that the peer has reset still cost us something until
-	 * their owners have let go of them.
+	 * nghttp2 counts streams that it knows. Those that the peer has reset still cost us
+	 * something until their owners have let go of them.
 	 */
 	if (s->count / 2 >= s->max_streams) {
 		nghttp2_submit_rst_stream(ng, 0, f->hd.stream_id, NGHTTP2_REFUSED_STREAM);
@@ -106,8 +109,9 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *u
 	return 0;
 }
 
-static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name, size_t name_len,
-		     const uint8_t *value, size_t value_len, uint8_t flags, void *user_data)
+static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name,
+		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+		     void *user_data)
 {
 	struct mux_session *s = user_data;
 	struct bytes n = bytes_of(name, name_len);
@@ -118,7 +122,8 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
 	(void)flags;
 	s->head.size += name_len + value_len + 32;
 	if (s->head.size > MUX_HEADER_LIST_MOST)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets the stream, skips the rest */
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets the stream, skips the rest
+							       */
 	if (bytes_equal_str(n, ":method"))
 		s->head.connect = bytes_equal_str(v, "CONNECT");
 	else if (bytes_equal_str(n, "content-length"))
@@ -182,10 +187,16 @@ static void take_window(nghttp2_session *ng, struct mux_stream *m)
 	mux_note(m, NOTE_READY);
 }
 
-/* A larger initial window changes the windows of all streams. */
+/* The initial window changes the windows of all streams. */
 static void take_settings(struct mux_session *s)
 {
-	LIST_EACH(link, &s->streams) {
+	uint32_t window =
+		nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
+
+	if (window == s->peer_window)
+		return;
+	s->peer_window = window;
+	LIST_EACH (link, &s->streams) {
 		struct mux_stream *m = container_of(link, struct mux_stream, link);
 
 		if (!m->gone)
@@ -198,17 +209,18 @@ static void take_goaway(struct mux_session *s, const nghttp2_goaway *f)
 	s->closing = true;
 	if (f->error_code != NGHTTP2_NO_ERROR)
 		err_set(&s->why, ERR_PEER, "HTTP/2: the peer ends the session: %s %.*s",
-			nghttp2_http2_strerror(f->error_code), (int)MIN(f->opaque_data_len, (size_t)100),
-			(const char *)f->opaque_data);
+			nghttp2_http2_strerror(f->error_code),
+			(int)MIN(f->opaque_data_len, (size_t)100), (const char *)f->opaque_data);
 }
 
-/* Our last word after mux_session_drain() waits for the streams that the peer opened before it read the first. */
+/* Our last word after mux_session_drain() waits for the streams that the peer opened before it read
+ * the first. */
 static void take_ping_answer(struct mux_session *s)
 {
 	if (!s->draining || s->role != MUX_SERVER)
 		return;
-	nghttp2_submit_goaway(s->ng, 0, nghttp2_session_get_last_proc_stream_id(s->ng), NGHTTP2_NO_ERROR, NULL,
-			      0);
+	nghttp2_submit_goaway(s->ng, 0, nghttp2_session_get_last_proc_stream_id(s->ng),
+			      NGHTTP2_NO_ERROR, NULL, 0);
 }
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *user_data)
@@ -253,8 +265,8 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *user
 	return 0;
 }
 
-static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
-			 void *user_data)
+static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data,
+			 size_t len, void *user_data)
 {
 	struct mux_session *s = user_data;
 	struct mux_stream *m = stream_of(ng, id);
@@ -277,14 +289,16 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const u
 	return 0;
 }
 
-/* What a reset means: an abort; or, after the peer's END_STREAM and without an error, that it reads no more. */
+/* What a reset means: an abort; or, after the peer's END_STREAM and without an error, that it reads
+ * no more. */
 static void take_reset(struct mux_stream *m, uint32_t code)
 {
 	m->reset_code = code;
 	if (!m->peer_reset) {
 		/* By nghttp2: the peer has refused it with GOAWAY, or sent something wrong. */
 		mux_stream_fail(m, code == NGHTTP2_REFUSED_STREAM ? IO_RESET : IO_BROKEN);
-	} else if (code == NGHTTP2_NO_ERROR && m->end_received && (m->phase == MUX_OPEN || m->status == 200)) {
+	} else if (code == NGHTTP2_NO_ERROR && m->end_received &&
+		   (m->phase == MUX_OPEN || m->status == 200)) {
 		m->stopped = true;
 		m->stream.writable = true;
 		m->stream.flushing = false;
@@ -315,7 +329,8 @@ static void take_end_sent(struct mux_session *s, int32_t id, struct mux_stream *
 {
 	if (m == NULL) {
 		/* A refused request: RFC 9113, 8.1, the peer need not send the rest of it. */
-		if (s->role == MUX_SERVER && nghttp2_session_get_stream_remote_close(s->ng, id) == 0)
+		if (s->role == MUX_SERVER &&
+		    nghttp2_session_get_stream_remote_close(s->ng, id) == 0)
 			nghttp2_submit_rst_stream(s->ng, 0, id, NGHTTP2_NO_ERROR);
 		return;
 	}
@@ -327,8 +342,9 @@ static void take_end_sent(struct mux_session *s, int32_t id, struct mux_stream *
 }
 
 /*
- * Either the first word of mux_session_drain(): the PING is asked for only now, since it would overtake GOAWAY.
- * Or the session ends: where nghttp2 has found the fault, its reason is in the frame.
+ * Either the first word of mux_session_drain(): the PING is asked for only now, since it would
+ * overtake GOAWAY. Or the session ends: where nghttp2 has found the fault, its reason is in the
+ * frame.
  */
 static void take_goaway_sent(struct mux_session *s, const nghttp2_goaway *f)
 {
@@ -339,8 +355,8 @@ static void take_goaway_sent(struct mux_session *s, const nghttp2_goaway *f)
 	}
 	s->reason = REASON_TUNNEL_PROTOCOL;
 	if (f->opaque_data_len > 0)
-		err_set(&s->why, ERR_PEER, "HTTP/2: %.*s", (int)MIN(f->opaque_data_len, (size_t)200),
-			(const char *)f->opaque_data);
+		err_set(&s->why, ERR_PEER, "HTTP/2: %.*s",
+			(int)MIN(f->opaque_data_len, (size_t)200), (const char *)f->opaque_data);
 	else if (s->why.kind == ERR_NONE)
 		err_set(&s->why, ERR_PEER, "HTTP/2: %s", nghttp2_http2_strerror(f->error_code));
 }
@@ -367,8 +383,9 @@ static int on_error(nghttp2_session *ng, int code, const char *text, size_t len,
 	return 0;
 }
 
-static ssize_t choose_frame_size(nghttp2_session *ng, uint8_t type, int32_t id, int32_t session_window,
-				 int32_t stream_window, uint32_t peer_frame_size, void *user_data)
+static ssize_t choose_frame_size(nghttp2_session *ng, uint8_t type, int32_t id,
+				 int32_t session_window, int32_t stream_window,
+				 uint32_t peer_frame_size, void *user_data)
 {
 	(void)ng;
 	(void)type;
@@ -411,9 +428,10 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *f, const uint8_t *head,
 	if (to == NULL)
 		return NGHTTP2_ERR_WOULDBLOCK;
 	memcpy(to, head, MUX_FRAME_HEAD);
-	if (len > 0)
-		memcpy(to + MUX_FRAME_HEAD, s->out.data, len);
 	s->batch->end += MUX_FRAME_HEAD + len;
+	if (len == 0)
+		return 0;
+	memcpy(to + MUX_FRAME_HEAD, s->out.data, len);
 	s->out = bytes_of(s->out.data + len, s->out.len - len);
 	return 0;
 }

@@ -3,8 +3,8 @@
  * mux_internal - what the files of the multiplexer share.
  *
  *   mux_session.c  the life of a session, and its rounds: receive, tell, send
- *   mux_frames.c   what the peer's frames mean: the callbacks of nghttp2, and the answers to bad requests
- *   mux_stream.c   one stream, seen as a struct stream
+ *   mux_frames.c   what the peer's frames mean: the callbacks of nghttp2, and the answers to bad
+ * requests mux_stream.c   one stream, seen as a struct stream
  *
  * Threads: the worker.
  */
@@ -22,16 +22,17 @@
 #include "tunnel/rats_tls/mux.h"
 
 /* Receive windows: of a new stream, of one whose reader keeps up, of a connection. */
-#define MUX_WINDOW_FIRST 65536
-#define MUX_WINDOW_MOST (1024 * 1024)
+#define MUX_WINDOW_FIRST      65536
+#define MUX_WINDOW_MOST	      (1024 * 1024)
 #define MUX_WINDOW_CONNECTION (16 * 1024 * 1024)
 
 /*
- * What we let the peer put into one frame, and the most that we put into one where the peer allows it. A
- * DATA frame is never kept as a whole, so a large one costs no memory; each one costs its reader a write to
- * a socket, so a small one costs time. Beyond this, streams would wait for each other.
+ * What we let the peer put into one frame, and the most that we put into one where the peer allows
+ * it. A DATA frame is never kept as a whole, so a large one costs no memory; each one costs its
+ * reader a write to a socket, so a small one costs time (16 KiB: a quarter more for bulk). Relays
+ * push no more than this at once; beyond it, streams would wait for each other.
  */
-#define MUX_FRAME_MOST 32768
+#define MUX_FRAME_MOST 65536
 
 /* RFC 9113, 4.1 */
 #define MUX_FRAME_HEAD 9
@@ -40,12 +41,13 @@
 #define MUX_HEADER_LIST_MOST 16384
 
 /*
- * Frames that cost work and carry nothing: resets, pings, settings, priorities, empty DATA, requests that are
- * none. So many at once, and so many each second, before the session ends. nghttp2's own limit for
- * resets (33 each second) is switched off: applications that break off are no attack.
+ * Frames that cost work and carry nothing: resets, pings, settings, priorities, empty DATA,
+ * requests that are none. So many at once, and so many each second, before the session ends.
+ * nghttp2's own limit for resets (33 each second) is switched off: applications that break off are
+ * no attack.
  */
 #define MUX_FLOOD_BURST 20000
-#define MUX_FLOOD_RATE 2000
+#define MUX_FLOOD_RATE	2000
 
 enum mux_phase {
 	MUX_ASKING,   /* CONNECT was not answered yet */
@@ -62,8 +64,8 @@ enum mux_note {
 };
 
 /*
- * A stream lives from CONNECT until its owner closes it. nghttp2 forgets it earlier, when both directions
- * have ended or one side has reset it: then it is gone, and its id is not used any more.
+ * A stream lives from CONNECT until its owner closes it. nghttp2 forgets it earlier, when both
+ * directions have ended or one side has reset it: then it is gone, and its id is not used any more.
  */
 struct mux_stream {
 	struct stream stream;
@@ -84,7 +86,7 @@ struct mux_stream {
 	enum io_result failure : 8; /* IO_OK: none */
 	bool offered;		    /* its owner knows it */
 	bool gone;		    /* nghttp2 does not know it any more */
-	bool closed;		    /* its owner does not know it any more: the memory goes with the round */
+	bool closed; /* its owner does not know it any more: the memory goes with the round */
 	bool peer_reset;
 	bool end_received;
 	bool shut;
@@ -113,11 +115,12 @@ struct mux_session {
 	unsigned max_streams;
 
 	struct list streams;
-	struct list noted;   /* streams with notes */
-	struct list waiting; /* streams that wait for the transport or the connection window, in turn */
-	struct list closed;  /* streams to be freed at the end of the round */
-	unsigned count;	     /* streams that their owners know */
-	unsigned live;	     /* MUX_CLIENT: streams that count at the peer */
+	struct list noted; /* streams with notes */
+	struct list
+		waiting; /* streams that wait for the transport or the connection window, in turn */
+	struct list closed; /* streams to be freed at the end of the round */
+	unsigned count;	    /* streams that their owners know */
+	unsigned live;	    /* MUX_CLIENT: streams that count at the peer */
 	unsigned told_room;
 
 	/* sending */
@@ -126,6 +129,8 @@ struct mux_session {
 	struct bytes out;
 	struct mux_stream *turn;     /* may push although others wait */
 	enum io_result send_failure; /* nothing more can be sent; what has arrived is still read */
+
+	uint32_t peer_window; /* the peer's initial window */
 
 	/* receiving */
 	struct mux_stream *chunk_of; /* whom chunk is shown to; NULL once that stream was closed */
@@ -159,7 +164,8 @@ void mux_note(struct mux_stream *m, unsigned notes);
 /* Sends what nghttp2 has, as far as there is room. Not from its callbacks. */
 void mux_pump(struct mux_session *s);
 
-/* Pushes the batch to the transport: all of it, or only what makes full TLS records. May be called by the callbacks. */
+/* Pushes the batch to the transport: all of it, or only what makes full TLS records. May be called
+ * by the callbacks. */
 enum mux_flush { FLUSH_ALL, FLUSH_RECORDS };
 void mux_flush(struct mux_session *s, enum mux_flush what);
 

@@ -2,16 +2,17 @@
 /*
  * mux_session - the life of a session, and its rounds.
  *
- * All work is done in a task at the end of the loop's round: what arrived is received, owners are told what
- * it means, those who wait to push are called in turn, and all frames that came of it leave together. Events
- * of the transport and calls of the owners only schedule that task. There are two exceptions: a push frames
- * its bytes at once, since it may not keep them; and DATA is shown to its owner while the transport's view is
- * still open, so that it need not be copied.
+ * All work is done in a task at the end of the loop's round: what arrived is received, owners are
+ * told what it means, those who wait to push are called in turn, and all frames that came of it
+ * leave together. Events of the transport and calls of the owners only schedule that task. There
+ * are two exceptions: a push frames its bytes at once, since it may not keep them; and DATA is
+ * shown to its owner while the transport's view is still open, so that it need not be copied.
  *
- * nghttp2 is never entered twice: its callbacks call no owner, and for the showing of DATA it is paused.
+ * nghttp2 is never entered twice: its callbacks call no owner, and for the showing of DATA it is
+ * paused.
  *
- * The memory of a session outlives mux_session_free() until its last stream is closed by its owner, because
- * streams hold the session's lists and find the pool through it.
+ * The memory of a session outlives mux_session_free() until its last stream is closed by its owner,
+ * because streams hold the session's lists and find the pool through it.
  */
 #include "tunnel/rats_tls/mux.h"
 
@@ -23,10 +24,11 @@
 #include "io/worker.h"
 #include "tunnel/rats_tls/mux_internal.h"
 
-#define RECEIVE_VIEWS 4	    /* in one round, so that a busy session does not starve its neighbours */
-#define RECORD_SIZE 16384   /* plain text of a full TLS record */
-#define FLUSH_AT 65536	    /* full records leave before the end of the round */
-#define BATCH_RESERVE 4096  /* room for what is not DATA: our longest such frame has some 100 bytes */
+#define RECEIVE_VIEWS 4 /* in one round, so that a busy session does not starve its neighbours */
+#define RECORD_SIZE   16384 /* plain text of a full TLS record */
+#define FLUSH_AT      65536 /* full records leave before the end of the round */
+#define BATCH_RESERVE                                                                              \
+	4096 /* room for what is not DATA: our longest such frame has some 100 bytes */
 
 void mux_note(struct mux_stream *m, unsigned notes)
 {
@@ -63,8 +65,8 @@ void mux_flush(struct mux_session *s, enum mux_flush what)
 		left = left < FLUSH_AT ? 0 : left - left % RECORD_SIZE;
 	while (left > 0 && s->transport->writable) {
 		size_t taken = 0;
-		enum io_result result =
-			s->transport->ops->push(s->transport, bytes_of(b->data + b->start, left), &taken);
+		enum io_result result = s->transport->ops->push(
+			s->transport, bytes_of(b->data + b->start, left), &taken);
 
 		if (result != IO_OK) {
 			fail_sending(s, result);
@@ -88,19 +90,21 @@ static void compact(struct pool_buf *b)
 	b->start = 0;
 }
 
+/* What is left of a full record makes room by moving to the front; more than that has to leave. */
 uint8_t *mux_batch_reserve(struct mux_session *s, size_t len)
 {
 	size_t need = MUX_FRAME_HEAD + len + BATCH_RESERVE;
 
+	if (s->batch != NULL && POOL_BUF_SIZE - s->batch->end < need &&
+	    POOL_BUF_SIZE - (s->batch->end - s->batch->start) >= need)
+		compact(s->batch);
 	if (s->batch != NULL && POOL_BUF_SIZE - s->batch->end < need)
 		mux_flush(s, FLUSH_ALL);
 	if (s->send_failure != IO_OK)
 		return NULL;
 	if (s->batch == NULL)
 		s->batch = pool_take(s->worker->pool);
-	if (POOL_BUF_SIZE - s->batch->end < need && POOL_BUF_SIZE - s->batch->end + s->batch->start >= need)
-		compact(s->batch);
-	return POOL_BUF_SIZE - s->batch->end < need ? NULL : s->batch->data + s->batch->end;
+	return POOL_BUF_SIZE - s->batch->end >= need ? s->batch->data + s->batch->end : NULL;
 }
 
 void mux_pump(struct mux_session *s)
@@ -152,8 +156,8 @@ static void wake(struct mux_session *s)
 /* Ending. */
 
 /*
- * No more frames are received or sent. Streams that had ended properly are not concerned; a request that its
- * owner does not know is forgotten.
+ * No more frames are received or sent. Streams that had ended properly are not concerned; a request
+ * that its owner does not know is forgotten.
  */
 static void end(struct mux_session *s, enum reason reason, enum io_result failure)
 {
@@ -161,7 +165,7 @@ static void end(struct mux_session *s, enum reason reason, enum io_result failur
 		return;
 	s->over = true;
 	s->reason = reason;
-	LIST_EACH(link, &s->streams) {
+	LIST_EACH (link, &s->streams) {
 		struct mux_stream *m = container_of(link, struct mux_stream, link);
 
 		if (m->gone)
@@ -178,7 +182,7 @@ static void end(struct mux_session *s, enum reason reason, enum io_result failur
 
 static bool is_idle(const struct mux_session *s)
 {
-	LIST_EACH(link, &s->streams) {
+	LIST_EACH (link, &s->streams) {
 		if (!container_of(link, struct mux_stream, link)->gone)
 			return false;
 	}
@@ -196,10 +200,11 @@ static void lose(struct mux_session *s, enum io_result how)
 		s->send_failure = how;
 	if (s->why.kind == ERR_NONE)
 		err_set(&s->why, ERR_PEER, "%s",
-			how == IO_END	    ? "the peer closed the connection under its streams"
+			how == IO_END	   ? "the peer closed the connection under its streams"
 			: how == IO_BROKEN ? "the peer broke TLS"
-					    : "the connection was reset");
-	end(s, how == IO_BROKEN ? REASON_TUNNEL_PROTOCOL : REASON_TUNNEL_RESET, how == IO_BROKEN ? IO_BROKEN : IO_RESET);
+					   : "the connection was reset");
+	end(s, how == IO_BROKEN ? REASON_TUNNEL_PROTOCOL : REASON_TUNNEL_RESET,
+	    how == IO_BROKEN ? IO_BROKEN : IO_RESET);
 }
 
 /* nghttp2 cannot go on. The peer is told why, where that is still possible. */
@@ -209,7 +214,8 @@ static void give_up(struct mux_session *s, ssize_t code)
 
 	if (s->why.kind == ERR_NONE)
 		err_set(&s->why, ERR_PEER, "HTTP/2: %s", nghttp2_strerror((int)code));
-	nghttp2_session_terminate_session(s->ng, flooded ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+	nghttp2_session_terminate_session(s->ng, flooded ? NGHTTP2_ENHANCE_YOUR_CALM
+							 : NGHTTP2_PROTOCOL_ERROR);
 	mux_pump(s);
 	end(s, REASON_TUNNEL_PROTOCOL, IO_BROKEN);
 }
@@ -301,7 +307,8 @@ static void tell_no_answer(struct mux_stream *m)
 	else if (!m->peer_reset)
 		reason = REASON_TUNNEL_PROTOCOL;
 	if (!s->over)
-		err_set(&why, ERR_PEER, "the peer reset CONNECT: %s", nghttp2_http2_strerror(m->reset_code));
+		err_set(&why, ERR_PEER, "the peer reset CONNECT: %s",
+			nghttp2_http2_strerror(m->reset_code));
 	m->connect = NULL;
 	connect->failed(connect, reason, &why);
 }
@@ -324,7 +331,8 @@ static void tell_stream(struct mux_stream *m)
 	}
 	if (!m->closed && m->phase == MUX_ASKING && (notes & NOTE_ENDED))
 		tell_no_answer(m);
-	else if (!m->closed && m->phase == MUX_OPEN && (notes & (NOTE_ENDED | NOTE_READY)) && m->stream.events != NULL)
+	else if (!m->closed && m->phase == MUX_OPEN && (notes & (NOTE_ENDED | NOTE_READY)) &&
+		 m->stream.events != NULL)
 		m->stream.events->ready(m->stream.events, &m->stream);
 }
 
@@ -451,24 +459,27 @@ out:
 
 static int submit_settings(struct mux_session *s)
 {
-	nghttp2_settings_entry first = s->role == MUX_CLIENT ?
-		(nghttp2_settings_entry){ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 } :
-		(nghttp2_settings_entry){ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, s->max_streams };
+	nghttp2_settings_entry first =
+		s->role == MUX_CLIENT
+			? (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0}
+			: (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+						   s->max_streams};
 	nghttp2_settings_entry settings[] = {
 		first,
-		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, MUX_WINDOW_FIRST },
-		{ NGHTTP2_SETTINGS_MAX_FRAME_SIZE, MUX_FRAME_MOST },
-		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, MUX_HEADER_LIST_MOST },
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, MUX_WINDOW_FIRST},
+		{NGHTTP2_SETTINGS_MAX_FRAME_SIZE, MUX_FRAME_MOST},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, MUX_HEADER_LIST_MOST},
 	};
 
 	if (nghttp2_submit_settings(s->ng, 0, settings, ARRAY_SIZE(settings)) != 0)
 		return -1;
-	return nghttp2_session_set_local_window_size(s->ng, 0, 0, MUX_WINDOW_CONNECTION) == 0 ? 0 : -1;
+	return nghttp2_session_set_local_window_size(s->ng, 0, 0, MUX_WINDOW_CONNECTION) == 0 ? 0
+											      : -1;
 }
 
 struct mux_session *mux_session_new(struct worker *w, struct stream *transport,
-				    const struct mux_session_options *options, struct mux_session_events *events,
-				    struct err *e)
+				    const struct mux_session_options *options,
+				    struct mux_session_events *events, struct err *e)
 {
 	struct mux_session *s = mem_new_of(struct mux_session);
 
@@ -504,13 +515,14 @@ struct mux_session *mux_session_new(struct worker *w, struct stream *transport,
 /* The last words: each stream is reset, so that its end is not taken for a clean one. */
 static void say_goodbye(struct mux_session *s)
 {
-	LIST_EACH(link, &s->streams) {
+	LIST_EACH (link, &s->streams) {
 		struct mux_stream *m = container_of(link, struct mux_stream, link);
 
 		if (m->gone)
 			continue;
 		nghttp2_submit_rst_stream(s->ng, 0, m->id,
-					  m->phase == MUX_OPEN ? NGHTTP2_CONNECT_ERROR : NGHTTP2_REFUSED_STREAM);
+					  m->phase == MUX_OPEN ? NGHTTP2_CONNECT_ERROR
+							       : NGHTTP2_REFUSED_STREAM);
 		nghttp2_session_set_stream_user_data(s->ng, m->id, NULL);
 	}
 	nghttp2_session_terminate_session(s->ng, NGHTTP2_NO_ERROR);

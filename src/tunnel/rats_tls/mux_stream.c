@@ -2,15 +2,15 @@
 /*
  * mux_stream - one stream of a session, as a struct stream.
  *
- * Receiving: a chunk of DATA is shown to the owner while it still lies in the transport's view, so that what
- * the owner takes at once is never copied. The rest goes into buffers of the pool, behind which further
- * chunks queue up. Consumed bytes give their window back. The window grows for an owner that takes
- * everything at once, and never shrinks.
+ * Receiving: a chunk of DATA is shown to the owner while it still lies in the transport's view, so
+ * that what the owner takes at once is never copied. The rest goes into buffers of the pool, behind
+ * which further chunks queue up. Consumed bytes give their window back. The window grows for an
+ * owner that takes everything at once, and never shrinks.
  *
- * Sending: push() frames its bytes straight into the batch of the session and keeps none. A stream that
- * cannot send waits for one of two things: for its own window (wants_window), or, in the session's line,
- * for what all streams share: the transport and the connection window. Who stands in line is called in turn,
- * and nobody passes it.
+ * Sending: push() frames its bytes straight into the batch of the session and keeps none. A stream
+ * that cannot send waits for one of two things: for its own window (wants_window), or, in the
+ * session's line, for what all streams share: the transport and the connection window. Who stands
+ * in line is called in turn, and nobody passes it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,8 @@ static void update_holds(struct mux_stream *m)
 	m->stream.holds = m->first != NULL || is_shown(m);
 }
 
-/* Connection window. The part that queued bytes fill is kept back while the pool has no room: it bounds what all streams can fill. */
+/* Connection window. The part that queued bytes fill is kept back while the pool has no room: it
+ * bounds what all streams can fill. */
 
 static void give_connection_window(struct mux_session *s, size_t len)
 {
@@ -179,9 +180,9 @@ static void consumed(struct stream *stream, size_t len)
 }
 
 /*
- * What the owner sees while it is shown the chunk is a stream that cannot be written. The transport must not
- * be called now; and an owner that turned to its other direction would read from a socket, into the very
- * scratch that the chunk lies in.
+ * What the owner sees while it is shown the chunk is a stream that cannot be written. The transport
+ * must not be called now; and an owner that turned to its other direction would read from a socket,
+ * into the very scratch that the chunk lies in.
  */
 void mux_stream_show_chunk(struct mux_session *s)
 {
@@ -198,7 +199,7 @@ void mux_stream_show_chunk(struct mux_session *s)
 	m = s->chunk_of;
 	rest = s->chunk;
 	s->chunk_of = NULL;
-	s->chunk = (struct bytes){ NULL, 0 };
+	s->chunk = (struct bytes){NULL, 0};
 	if (m == NULL || m->failure != IO_OK) {
 		give_connection_window(s, rest.len);
 		return;
@@ -254,7 +255,7 @@ static size_t send_data(struct mux_stream *m, struct bytes data)
 	mux_pump(s);
 	left = s->out.len;
 	s->pushing = NULL;
-	s->out = (struct bytes){ NULL, 0 };
+	s->out = (struct bytes){NULL, 0};
 	mux_flush(s, FLUSH_RECORDS);
 	return data.len - left;
 }
@@ -288,14 +289,15 @@ static enum io_result shut(struct stream *stream)
 	if (m->shut)
 		return IO_OK;
 	m->shut = true;
+	m->wants_window = false;
 	stream->writable = false;
 	list_remove(&m->waiting);
 	if (m->gone)
 		return IO_OK;
-	stream->flushing = true;
 	nghttp2_session_resume_data(s->ng, m->id);
 	if (mux_can_push(s))
 		mux_pump(s);
+	stream->flushing = !m->end_sent && m->failure == IO_OK;
 	task_schedule(s->worker->loop, &s->round);
 	return IO_OK;
 }
@@ -324,7 +326,8 @@ static void leave(struct mux_stream *m, enum stream_close how)
 	nghttp2_session_set_stream_user_data(s->ng, m->id, NULL);
 	if (!finished)
 		nghttp2_submit_rst_stream(s->ng, 0, m->id,
-					  m->phase == MUX_OPEN ? NGHTTP2_CONNECT_ERROR : NGHTTP2_CANCEL);
+					  m->phase == MUX_OPEN ? NGHTTP2_CONNECT_ERROR
+							       : NGHTTP2_CANCEL);
 	m->gone = true;
 	task_schedule(s->worker->loop, &s->round);
 }
@@ -359,7 +362,7 @@ static void close_stream(struct stream *stream, enum stream_close how)
 	mux_session_bury(s);
 }
 
-static const struct stream_ops mux_ops = { pull, consumed, push, shut, close_stream };
+static const struct stream_ops mux_ops = {pull, consumed, push, shut, close_stream};
 
 struct mux_stream *mux_stream_new(struct mux_session *s, int32_t id)
 {
@@ -383,16 +386,17 @@ struct stream *mux_stream_stream(struct mux_stream *m)
 
 /* CONNECT. */
 
-#define HEADER(name_text, value_text)                                                         \
-	{                                                                                     \
-		.name = (uint8_t *)(name_text), .value = (uint8_t *)(value_text),             \
-		.namelen = sizeof(name_text) - 1, .valuelen = sizeof(value_text) - 1          \
+#define HEADER(name_text, value_text)                                                              \
+	{                                                                                          \
+		.name = (uint8_t *)(name_text), .value = (uint8_t *)(value_text),                  \
+		.namelen = sizeof(name_text) - 1, .valuelen = sizeof(value_text) - 1               \
 	}
 
 struct mux_stream *mux_session_connect(struct mux_session *s, struct mux_connect_events *events)
 {
-	static const nghttp2_nv head[] = { HEADER(":method", "CONNECT"), HEADER(":authority", "tng.internal") };
-	static const nghttp2_data_provider data = { .read_callback = mux_read_data };
+	static const nghttp2_nv head[] = {HEADER(":method", "CONNECT"),
+					  HEADER(":authority", "tng.internal")};
+	static const nghttp2_data_provider data = {.read_callback = mux_read_data};
 	struct mux_stream *m;
 
 	if (mux_session_room(s) == 0)
@@ -429,9 +433,9 @@ static const char *http_date(struct mux_session *s)
 
 void mux_stream_accept(struct mux_stream *m)
 {
-	static const nghttp2_data_provider data = { .read_callback = mux_read_data };
+	static const nghttp2_data_provider data = {.read_callback = mux_read_data};
 	struct mux_session *s = m->session;
-	nghttp2_nv head[] = { HEADER(":status", "200"), HEADER("date", "") };
+	nghttp2_nv head[] = {HEADER(":status", "200"), HEADER("date", "")};
 
 	m->phase = MUX_OPEN;
 	m->stream.writable = true;
@@ -448,7 +452,7 @@ void mux_stream_refuse(struct mux_stream *m, int status)
 {
 	struct mux_session *s = m->session;
 	char text[8];
-	nghttp2_nv head[] = { HEADER(":status", "000") };
+	nghttp2_nv head[] = {HEADER(":status", "000")};
 
 	if (!m->gone) {
 		snprintf(text, sizeof(text), "%03d", status % 1000);

@@ -2,9 +2,9 @@
 /*
  * mem_stream - two ends of a connection in memory, for tests of what stands on a struct stream.
  *
- * It is as unkind as the contract in stream.h allows: a view lies in the worker's scratch, is wiped as soon as
- * it may not be used any more, and a push into an end whose own view is open fails the test. Each call
- * takes or shows as much as the test says, or a random part of it.
+ * It is as unkind as the contract in stream.h allows: a view lies in the worker's scratch, is wiped
+ * as soon as it may not be used any more, and a push into an end whose own view is open fails the
+ * test. Each call takes or shows as much as the test says, or a random part of it.
  */
 #pragma once
 
@@ -59,8 +59,10 @@ static inline void mem_wake(struct task *t)
 
 	if (e->closed)
 		return;
-	e->stream.readable = e->stream.readable || mem_pending(e) > 0 || e->in_ended || e->failure != IO_OK;
-	e->stream.writable = e->stream.writable || mem_pending(e->other) < e->other->capacity || e->failure != IO_OK;
+	e->stream.readable =
+		e->stream.readable || mem_pending(e) > 0 || e->in_ended || e->failure != IO_OK;
+	e->stream.writable = e->stream.writable || mem_pending(e->other) < e->other->capacity ||
+			     e->failure != IO_OK;
 	if (e->stream.events != NULL)
 		e->stream.events->ready(e->stream.events, &e->stream);
 }
@@ -159,18 +161,20 @@ static inline void mem_close(struct stream *s, enum stream_close how)
 	}
 }
 
-static inline void mem_pair(struct mem_end *a, struct mem_end *b, struct loop *loop, struct pool *pool)
+static inline void mem_pair(struct mem_end *a, struct mem_end *b, struct loop *loop,
+			    struct pool *pool)
 {
-	static const struct stream_ops ops = { mem_pull, mem_consumed, mem_push, mem_shut, mem_close };
-	struct mem_end *ends[] = { a, b };
+	static const struct stream_ops ops = {mem_pull, mem_consumed, mem_push, mem_shut,
+					      mem_close};
+	struct mem_end *ends[] = {a, b};
 
 	for (int i = 0; i < 2; i++) {
-		*ends[i] = (struct mem_end){ .other = ends[!i],
-					     .loop = loop,
-					     .pool = pool,
-					     .capacity = 256 * 1024,
-					     .most_view = POOL_READ_SIZE,
-					     .most_push = POOL_READ_SIZE };
+		*ends[i] = (struct mem_end){.other = ends[!i],
+					    .loop = loop,
+					    .pool = pool,
+					    .capacity = 256 * 1024,
+					    .most_view = POOL_READ_SIZE,
+					    .most_push = POOL_READ_SIZE};
 		ends[i]->stream.ops = &ops;
 		ends[i]->stream.writable = true;
 		task_init(&ends[i]->wake, mem_wake);
