@@ -582,21 +582,20 @@ void mux_session_drain(struct mux_session *s)
 	task_schedule(s->worker->loop, &s->round);
 }
 
-unsigned mux_session_room(const struct mux_session *s)
-{
-	uint32_t most;
-
-	if (s->role != MUX_CLIENT || s->over || s->draining || s->send_failure != IO_OK ||
-	    !nghttp2_session_check_request_allowed(s->ng))
-		return 0;
-	most = nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-	return most > s->live ? most - s->live : 0;
-}
-
 bool mux_session_is_closing(const struct mux_session *s)
 {
 	return s->over || s->draining || s->closing || s->send_failure != IO_OK ||
 	       !nghttp2_session_check_request_allowed(s->ng);
+}
+
+unsigned mux_session_room(const struct mux_session *s)
+{
+	uint32_t most;
+
+	if (s->role != MUX_CLIENT || mux_session_is_closing(s))
+		return 0;
+	most = nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+	return most > s->live ? most - s->live : 0;
 }
 
 unsigned mux_session_streams(const struct mux_session *s)
