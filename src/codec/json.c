@@ -419,6 +419,10 @@ struct json *json_parse(struct bytes text, enum json_dialect dialect, struct err
 	struct parser p = { .text = text, .line = 1, .dialect = dialect, .e = e };
 	struct json *j = NULL;
 
+	if (text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
+		fail(&p, "a byte order mark, which JSON does not have");
+		return NULL;
+	}
 	if (skip_space(&p) != 0 || parse_value(&p, &j) != 0)
 		return NULL;
 	if (skip_space(&p) != 0)

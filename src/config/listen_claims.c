@@ -57,6 +57,22 @@ static bool is_same_host(const char *a, const char *b)
 	       (is_localhost(b) && is_loopback_address(a));
 }
 
+/* All addresses of the family that host is of, and another address than the wildcard itself. */
+static bool is_wildcard_over(const char *wildcard, const char *host)
+{
+	static const uint8_t zero[16];
+	uint8_t all[16];
+	uint8_t one[16];
+	unsigned all_len;
+	unsigned one_len;
+
+	if (!host_address(wildcard, all, &all_len) || memcmp(all, zero, all_len) != 0)
+		return false;
+	if (!host_address(host, one, &one_len))
+		return is_localhost(host);
+	return one_len == all_len && memcmp(one, zero, one_len) != 0;
+}
+
 static bool is_before(const struct listen_claim *a, const struct listen_claim *b)
 {
 	return a->line != b->line ? a->line < b->line : a->column < b->column;
@@ -79,25 +95,50 @@ static void say_overlap(struct reading *r, const struct listen_claim *first, con
 	free(text);
 }
 
-/* One message for each claim that meets an earlier one: many that all meet would give their square. */
+/* The kernel gives a connection to the listener with the nearest address: legal, but easily overlooked. */
+static void say_nested(struct reading *r, const struct listen_claim *wildcard, const struct listen_claim *inside)
+{
+	char *text = mem_format("%s: %s listens on %s as a whole: connections to %s:%u come here, all others go there",
+				inside->path, wildcard->path, wildcard->host, inside->host,
+				MAX(inside->port, wildcard->port));
+
+	reading_warn(r, inside->line, inside->column, text);
+	free(text);
+}
+
+/* What was said about a claim already. Many that all meet would otherwise give their square in messages. */
+struct told {
+	bool overlap;
+	bool nested;
+};
+
+static void compare_claims(struct reading *r, size_t i, size_t j, struct told *told)
+{
+	const struct listen_claim *a = &r->claims[i];
+	const struct listen_claim *b = &r->claims[j];
+	size_t later = is_before(a, b) ? j : i;
+	bool a_over_b = is_wildcard_over(a->host, b->host);
+
+	if (is_same_host(a->host, b->host)) {
+		if (!told[later].overlap)
+			say_overlap(r, later == j ? a : b, &r->claims[later]);
+		told[later].overlap = true;
+	} else if (a_over_b || is_wildcard_over(b->host, a->host)) {
+		if (!told[later].nested)
+			say_nested(r, a_over_b ? a : b, a_over_b ? b : a);
+		told[later].nested = true;
+	}
+}
+
 void check_listen_claims(struct reading *r)
 {
-	bool *told = mem_new_array(r->claim_count, sizeof(*told));
+	struct told *told = mem_new_array(r->claim_count, sizeof(*told));
 
 	if (r->claim_count > 1)
 		qsort(r->claims, r->claim_count, sizeof(*r->claims), compare_ports);
 	for (size_t i = 0; i < r->claim_count; i++) {
-		const struct listen_claim *a = &r->claims[i];
-
-		for (size_t j = i + 1; j < r->claim_count && r->claims[j].port <= a->port_end; j++) {
-			const struct listen_claim *b = &r->claims[j];
-			size_t later = is_before(a, b) ? j : i;
-
-			if (told[later] || !is_same_host(a->host, b->host))
-				continue;
-			told[later] = true;
-			say_overlap(r, later == j ? a : b, later == j ? b : a);
-		}
+		for (size_t j = i + 1; j < r->claim_count && r->claims[j].port <= r->claims[i].port_end; j++)
+			compare_claims(r, i, j, told);
 	}
 	free(told);
 }

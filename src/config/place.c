@@ -183,6 +183,11 @@ void reading_error(struct reading *r, unsigned line, unsigned column, const char
 	add_finding(r, line, column, false, mem_strdup(text));
 }
 
+void reading_warn(struct reading *r, unsigned line, unsigned column, const char *text)
+{
+	add_finding(r, line, column, true, mem_strdup(text));
+}
+
 struct place place_member(const struct place *at, const char *name)
 {
 	struct place member = { .parent = at, .name = name };

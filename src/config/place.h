@@ -69,8 +69,9 @@ void place_warn_at_key(struct reading *r, const struct place *at, const char *fm
 /* "file:3:17: not supported yet: add_ingress[0].socks5"; with value: ' "value"' behind it. */
 void place_later(struct reading *r, const struct place *at, const char *value);
 
-/* An error about no place inside the document. */
+/* Where there is no struct place any more. */
 void reading_error(struct reading *r, unsigned line, unsigned column, const char *text);
+void reading_warn(struct reading *r, unsigned line, unsigned column, const char *text);
 
 /* at's member as a place of its own; json is NULL when there is none. */
 struct place place_member(const struct place *at, const char *name);

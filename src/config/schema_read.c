@@ -75,7 +75,8 @@ static char *wanted(const struct field *f)
 	case FIELD_INTEGER:
 		return mem_format("%lld to %lld", (long long)f->min, (long long)f->max);
 	case FIELD_SECONDS:
-		return mem_format("%g to %g seconds", (double)f->min / 1000, (double)f->max / 1000);
+		return mem_format("%.*f to %.0f seconds", f->min % 1000 == 0 ? 0 : 3, (double)f->min / 1000,
+				  (double)f->max / 1000);
 	case FIELD_SIZE:
 		size_text_format((uint64_t)f->min, &sizes);
 		buf_append_str(&sizes, " to ");

@@ -337,7 +337,7 @@ static void values_are_held_against_type_and_range(void **state)
 		  "aead: expected 'auto', 'evp' or 'ipsec-mb', found 'rot13'\n"
 		  "drain_timeout: expected 0 to 86400 seconds, found -1\n"
 		  "timeouts.connect: expected 0.001 to 86400 seconds, found 0\n"
-		  "timeouts.idle: expected 0 to 2.592e+06 seconds, found '1'\n"
+		  "timeouts.idle: expected 0 to 2592000 seconds, found '1'\n"
 		  "limits.token_size: expected 4KiB to 64MiB, found '1XB'\n"
 		  "limits.relay_memory: expected 1MiB to 1TiB, found 5\n"
 		  "limits.certificate_size: expected 4KiB to 16777215, found '17MiB'" },
@@ -577,6 +577,40 @@ static void two_entries_never_listen_on_one_port(void **state)
 		free(found);
 		config_report_release(&report);
 	}
+}
+
+static void an_address_inside_another_ones_wildcard_warns(void **state)
+{
+	static const struct document_case cases[] = {
+		{ "{'add_ingress':[{" MAPPING "," VERIFY
+		  "},{'mapping':{'in':{'host':'localhost','port':10001},'out':{'host':'a','port':1}}," VERIFY "}]}",
+		  "add_ingress[1].mapping.in.port: add_ingress[0].mapping.in.port listens on 0.0.0.0 as a whole: connections to "
+		  "localhost:10001 come here, all others go there" },
+		{ "{'add_ingress':[{'mapping':{'in':{'host':'10.0.0.1','port':10001},'out':{'host':'a','port':1}}," VERIFY
+		  "},{" MAPPING "," VERIFY "}]}",
+		  "add_ingress[0].mapping.in.port: add_ingress[1].mapping.in.port listens on 0.0.0.0 as a whole: connections to "
+		  "10.0.0.1:10001 come here, all others go there" },
+		{ "{'add_ingress':[{" MAPPING "," VERIFY
+		  "},{'mapping':{'in':{'host':'::1','port':10001},'out':{'host':'a','port':1}}," VERIFY "}]}",
+		  "" },
+		{ "{'add_ingress':[{" MAPPING "," VERIFY
+		  "},{'mapping':{'in':{'host':'::','port':10001},'out':{'host':'a','port':1}}," VERIFY "}]}",
+		  "" },
+	};
+
+	(void)state;
+	assert_all(assert_warnings, cases, ARRAY_SIZE(cases));
+}
+
+static void a_wildcard_does_not_hide_an_overlap_beside_it(void **state)
+{
+	(void)state;
+	assert_errors("{'add_ingress':[{'no_ra':true,'mapping':{'rules':["
+		      "{'in':{'port':5},'out':{'host':'a','port':1}},"
+		      "{'in':{'host':'127.0.0.1','port':5},'out':{'host':'a','port':1}},"
+		      "{'in':{'host':'127.0.0.1','port':5},'out':{'host':'a','port':1}}]}}]}",
+		      "add_ingress[0].mapping.rules[2].in.port: port 5 of 127.0.0.1 is taken already by "
+		      "add_ingress[0].mapping.rules[1].in.port");
 }
 
 static void old_spellings_are_translated_with_a_warning(void **state)
@@ -840,6 +874,8 @@ int main(void)
 		cmocka_unit_test(rules_of_attest_are_kept),
 		cmocka_unit_test(what_is_dangerous_or_useless_warns),
 		cmocka_unit_test(two_entries_never_listen_on_one_port),
+		cmocka_unit_test(an_address_inside_another_ones_wildcard_warns),
+		cmocka_unit_test(a_wildcard_does_not_hide_an_overlap_beside_it),
 		cmocka_unit_test(old_spellings_are_translated_with_a_warning),
 		cmocka_unit_test(switched_off_forms_of_later_features_are_accepted),
 		cmocka_unit_test(later_features_are_checked_inside_and_refused),
