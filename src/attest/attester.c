@@ -2,9 +2,8 @@
 /*
  * attester - collections of evidence.
  *
- * A collection makes a key, has the TEE sign its hash, lets the service turn the evidence into a token
- * (passport) and wraps both into a certificate. There is at most one for the current identity, and one for
- * each call of attester_collect(), of which ATTEST_COLLECTIONS_MAX run at a time; the others wait in order.
+ * At most one collection (collection.h) is under way for the current identity, and one for each call of
+ * attester_collect(), of which ATTEST_COLLECTIONS_MAX run at a time; the others wait in order.
  *
  * The current identity is renewed before it expires, by a fifth of what is left of it or RENEW_AHEAD_MAX_S.
  * A failure changes nothing about it; the next attempt follows after a pause that doubles up to
@@ -17,31 +16,24 @@
  * STALE  the last one failed, what we have is still valid
  * DOWN   there is nothing valid to present
  *
- * Calls come from other threads. The lock guards the list of those that wait, which collection works for
- * whom, and the current identity. Answers are posted under the lock, so whoever cancels afterwards knows
+ * Calls come from other threads. The lock guards the list of those that wait, which errand is whose,
+ * and the current identity. Answers are posted under the lock, so whoever cancels afterwards knows
  * that the mail is in his loop. Calls keep a reference to the attester; those that are open when it is
  * freed become orphans: their caller never hears of them again, and frees them by cancelling.
  */
 #include "attest/attester.h"
 
-#include "attest/coco/as.h"
-#include "attest/evidence.h"
+#include "attest/collection.h"
 #include "attest/limits.h"
-#include "attest/provider.h"
-#include "attest/token.h"
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/ref.h"
-#include "crypto/cert.h"
-#include "crypto/key.h"
 #include "io/loop.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#define CERT_LIFETIME_S (6 * 3600)
 #define RENEW_AHEAD_MAX_S 60
 #define RETRY_PAUSE_MIN_MS 1000u
 #define RETRY_PAUSE_MAX_MS 10000u
@@ -53,7 +45,6 @@ struct attester {
 	struct ref ref;
 	struct loop *loop;
 	const struct attest_conf *conf;
-	enum binding binding;
 	char *name;
 
 	pthread_mutex_t lock; /* guards the following, and what is marked so in collections and calls */
@@ -65,13 +56,12 @@ struct attester {
 	bool dead;
 
 	/* The loop's own. */
-	const struct provider_ops *ops;
-	struct provider *provider;
-	struct as_client *as; /* passport */
-	struct list running;  /* collections for calls */
+	struct collector *collector;
+	struct list running; /* errands */
 	size_t running_count;
 	struct timer waiting_deadline;
 	struct collection *renewal;
+	struct collection_events renewal_events;
 	struct timer next;
 	struct timer expiry;
 	unsigned pause_ms;
@@ -80,17 +70,13 @@ struct attester {
 	struct log_limit lines;
 };
 
-struct collection {
+/* A collection for a call, which may have been left alone. */
+struct errand {
 	struct list link;
 	struct attester *a;
-	struct attester_call *caller; /* lock; NULL: a renewal, or nobody waits any more */
-	struct key *key;
-	struct key_binding binding;
-	struct coco_evidence evidence;
-	struct provider_events evidence_events;
-	struct provider_call *evidence_call;
-	struct as_events token_events;
-	struct as_call *token_call;
+	struct attester_call *caller; /* lock; NULL: nobody waits any more */
+	struct collection *collection;
+	struct collection_events events;
 };
 
 enum call_state { CALL_WAITING, CALL_RUNNING, CALL_ANSWERED, CALL_ORPHAN };
@@ -99,7 +85,7 @@ struct attester_call {
 	struct mail mail;
 	struct list link; /* of waiting */
 	struct attester *a;
-	struct collection *collection; /* lock */
+	struct errand *errand; /* lock */
 	struct loop *reply_to;
 	struct attester_events *events;
 	uint64_t deadline_ms;
@@ -125,23 +111,17 @@ static void call_free(struct attester_call *call)
 {
 	struct attester *a = call->a;
 
-	if (call->id != NULL)
-		identity_unref(call->id);
+	identity_unref(call->id);
 	free(call);
 	attester_unref(a);
 }
 
-static void collection_free(struct collection *c)
+static void errand_free(struct errand *r)
 {
-	if (c->evidence_call != NULL)
-		c->a->ops->cancel(c->evidence_call);
-	if (c->token_call != NULL)
-		as_call_cancel(c->token_call);
-	list_remove(&c->link);
-	key_free(c->key);
-	key_binding_release(&c->binding);
-	coco_evidence_release(&c->evidence);
-	free(c);
+	if (r->collection != NULL)
+		collection_cancel(r->collection);
+	list_remove(&r->link);
+	free(r);
 }
 
 /* ---- the log ---- */
@@ -208,7 +188,7 @@ static void post_answer(struct attester_call *call, struct identity *id, enum re
 			const struct err *why)
 {
 	call->state = CALL_ANSWERED;
-	call->collection = NULL;
+	call->errand = NULL;
 	call->id = id;
 	call->reason = reason;
 	if (why != NULL)
@@ -218,8 +198,6 @@ static void post_answer(struct attester_call *call, struct identity *id, enum re
 
 /* ---- renewal ---- */
 
-static void renew(struct attester *a);
-
 static void publish(struct attester *a, struct identity *id)
 {
 	struct identity *old;
@@ -228,11 +206,11 @@ static void publish(struct attester *a, struct identity *id)
 	old = a->current;
 	a->current = id;
 	pthread_mutex_unlock(&a->lock);
-	if (old != NULL)
-		identity_unref(old);
+	identity_unref(old);
 }
 
-static void on_renewed(struct attester *a, struct identity *id)
+/* Takes id. */
+static void take_renewed(struct attester *a, struct identity *id)
 {
 	int64_t left_s = MAX(id->expires_unix - clock_unix(), (int64_t)0);
 	int64_t ahead_s = MIN(left_s / 5 + 1, (int64_t)RENEW_AHEAD_MAX_S);
@@ -255,7 +233,7 @@ static bool has_current(struct attester *a)
 	return true;
 }
 
-static void on_renewal_failed(struct attester *a, enum reason reason, const struct err *why)
+static void take_failure(struct attester *a, enum reason reason, const struct err *why)
 {
 	set_health(a, has_current(a) ? HEALTH_STALE : HEALTH_DOWN, NULL, reason, why);
 	timer_start(a->loop, &a->next, a->pause_ms);
@@ -277,213 +255,61 @@ static void on_expiry(struct timer *t)
 		   a->health == HEALTH_STALE ? a->reason : REASON_ATTESTER_UNAVAILABLE, &why);
 }
 
+static void on_renewed(struct collection_events *self, struct identity *id, enum reason reason,
+		       const struct err *why)
+{
+	struct attester *a = container_of(self, struct attester, renewal_events);
+
+	a->renewal = NULL;
+	if (id != NULL)
+		take_renewed(a, id);
+	else
+		take_failure(a, reason, why);
+}
+
+static void renew(struct attester *a)
+{
+	if (a->renewal == NULL)
+		a->renewal = collection_start(a->collector, &a->renewal_events);
+}
+
 static void on_next(struct timer *t)
 {
 	renew(container_of(t, struct attester, next));
 }
 
-/* ---- collections ---- */
+/* ---- errands ---- */
 
 static void start_waiting(struct attester *a);
 
-/* Takes id; NULL: failed. */
-static void end_collection(struct collection *c, struct identity *id, enum reason reason,
-			   const struct err *why)
+static void on_errand_ended(struct collection_events *self, struct identity *id, enum reason reason,
+			    const struct err *why)
 {
-	struct attester *a = c->a;
-	bool is_renewal = c == a->renewal;
+	struct errand *r = container_of(self, struct errand, events);
+	struct attester *a = r->a;
 
-	if (!is_renewal) {
-		set_health(a, id != NULL ? HEALTH_GOOD : HEALTH_DOWN, id, reason, why);
-		pthread_mutex_lock(&a->lock);
-		if (c->caller != NULL)
-			post_answer(c->caller, id, REASON_ATTESTER_UNAVAILABLE, why);
-		else if (id != NULL)
-			identity_unref(id);
-		pthread_mutex_unlock(&a->lock);
-		a->running_count--;
-		collection_free(c);
-		start_waiting(a);
-		return;
-	}
-	a->renewal = NULL;
-	collection_free(c);
-	if (id != NULL)
-		on_renewed(a, id);
+	r->collection = NULL;
+	set_health(a, id != NULL ? HEALTH_GOOD : HEALTH_DOWN, id, reason, why);
+	pthread_mutex_lock(&a->lock);
+	if (r->caller != NULL)
+		post_answer(r->caller, id, REASON_ATTESTER_UNAVAILABLE, why);
 	else
-		on_renewal_failed(a, reason, why);
-}
-
-static void fail_collection(struct collection *c, enum reason reason, const struct err *why)
-{
-	end_collection(c, NULL, reason, why);
-}
-
-static struct identity *make_identity(struct collection *c, uint64_t tag, struct bytes raw,
-				      int64_t expires_unix, struct err *e)
-{
-	struct identity *id = mem_new_of(struct identity);
-	struct buf extension = { 0 };
-	int64_t now = clock_unix();
-	struct rats_cert_options options = {
-		.key = c->key,
-		.not_before = now,
-		.not_after = now + CERT_LIFETIME_S,
-	};
-
-	ref_init(&id->ref);
-	evidence_blob_format(tag, raw, buf_bytes(&c->binding.claims_buffer), &extension);
-	options.evidence = buf_bytes(&extension);
-	id->expires_unix = MIN(expires_unix, options.not_after);
-	snprintf(id->tee, sizeof(id->tee), "%s", c->evidence.tee);
-	if (cert_make_rats_tls(&options, &id->cert_der, e) < 0 ||
-	    key_pkcs8(c->key, &id->key_der, e) < 0) {
 		identity_unref(id);
-		id = NULL;
-	}
-	buf_release(&extension);
-	return id;
+	pthread_mutex_unlock(&a->lock);
+	a->running_count--;
+	errand_free(r);
+	start_waiting(a);
 }
 
-static void finish(struct collection *c, uint64_t tag, struct bytes raw, int64_t expires_unix)
+static struct errand *errand_new(struct attester_call *caller)
 {
-	struct err e;
-	struct identity *id = make_identity(c, tag, raw, expires_unix, &e);
+	struct errand *r = mem_new_of(struct errand);
 
-	end_collection(c, id, id != NULL ? REASON_DONE : REASON_INTERNAL, id != NULL ? NULL : &e);
-}
-
-static void on_token(struct as_events *self, const struct bytes *token, enum reason reason,
-		     const struct err *why)
-{
-	struct collection *c = container_of(self, struct collection, token_events);
-	int64_t now = clock_unix();
-	int64_t expires;
-	struct err e;
-
-	c->token_call = NULL;
-	if (token == NULL) {
-		fail_collection(c, reason, why);
-		return;
-	}
-	if (token_peek_expiry(*token, &expires, &e) < 0) {
-		fail_collection(c, REASON_AS_MALFORMED, &e);
-		return;
-	}
-	if (expires <= now) {
-		err_set(&e, ERR_TRUST, "the service's token expired %lld s ago",
-			(long long)(now - expires));
-		fail_collection(c, REASON_TOKEN_EXPIRED, &e);
-		return;
-	}
-	finish(c, EVIDENCE_TAG_COCO_TOKEN, *token, expires);
-}
-
-/* Moves what the agent gave, and what was hashed for it, into the evidence. */
-static void fill_evidence(struct collection *c, struct provider_evidence *from)
-{
-	struct coco_evidence *to = &c->evidence;
-
-	to->tee = from->tee;
-	to->evidence = from->evidence;
-	to->has_additional = from->has_additional;
-	to->additional = from->additional;
-	to->runtime_data = c->binding.runtime_data;
-	to->hash = DIGEST_SHA384;
-	c->binding.runtime_data = (struct buf){ 0 };
-	*from = (struct provider_evidence){ 0 };
-	if (c->a->binding == BINDING_LEGACY && strcmp(to->tee, "sgx-dcap") == 0) {
-		free(to->tee);
-		to->tee = mem_strdup("sgx");
-	}
-}
-
-/* What no peer could read is not presented. Peers of the legacy format take any name of a TEE. */
-static int check_presentable(struct collection *c, struct bytes raw, struct err *e)
-{
-	struct coco_evidence again = { 0 };
-	int rc;
-
-	if (c->a->binding == BINDING_LEGACY)
-		return 0;
-	rc = coco_evidence_parse(raw, &again, e);
-	coco_evidence_release(&again);
-	return rc;
-}
-
-static void on_evidence(struct provider_events *self, struct provider_evidence *ev,
-			const struct err *why)
-{
-	struct collection *c = container_of(self, struct collection, evidence_events);
-	struct attester *a = c->a;
-	struct buf raw = { 0 };
-	struct err e;
-
-	c->evidence_call = NULL;
-	if (ev == NULL) {
-		e = *why;
-		err_wrap(&e, "%s", a->ops->name);
-		fail_collection(c, REASON_ATTESTER_UNAVAILABLE, &e);
-		return;
-	}
-	fill_evidence(c, ev);
-	coco_evidence_format(&c->evidence, a->binding, &raw);
-	if (check_presentable(c, buf_bytes(&raw), &e) < 0) {
-		err_wrap(&e, "%s", a->ops->name);
-		fail_collection(c, REASON_ATTESTER_UNAVAILABLE, &e);
-	} else if (a->as != NULL) {
-		c->token_call = as_evaluate(a->as, &c->evidence, &c->token_events);
-	} else {
-		finish(c, EVIDENCE_TAG_COCO, buf_bytes(&raw), clock_unix() + CERT_LIFETIME_S);
-	}
-	buf_release(&raw);
-}
-
-static int make_key(struct collection *c, struct err *e)
-{
-	struct buf spki = { 0 };
-	int rc = -1;
-
-	c->key = key_new_p256(e);
-	if (c->key != NULL && key_spki(c->key, &spki, e) == 0)
-		rc = key_binding_make(buf_bytes(&spki), c->a->binding, &c->binding, e);
-	buf_release(&spki);
-	return rc;
-}
-
-static struct collection *collection_new(struct attester *a)
-{
-	struct collection *c = mem_new_of(struct collection);
-
-	c->a = a;
-	c->evidence_events.collected = on_evidence;
-	c->token_events.answered = on_token;
-	list_init(&c->link);
-	return c;
-}
-
-/* The collection may be gone when this returns. */
-static void collection_start(struct collection *c)
-{
-	struct attester *a = c->a;
-	struct err e;
-
-	if (make_key(c, &e) < 0) {
-		fail_collection(c, REASON_INTERNAL, &e);
-		return;
-	}
-	c->evidence_call = a->ops->collect(a->provider,
-					   bytes_of(c->binding.report_data,
-						    sizeof(c->binding.report_data)),
-					   &c->evidence_events);
-}
-
-static void renew(struct attester *a)
-{
-	if (a->renewal != NULL)
-		return;
-	a->renewal = collection_new(a);
-	collection_start(a->renewal);
+	r->a = caller->a;
+	r->caller = caller;
+	r->events.ended = on_errand_ended;
+	list_init(&r->link);
+	return r;
 }
 
 /* ---- calls ---- */
@@ -495,22 +321,21 @@ static void leave_waiting(struct attester_call *call)
 	call->a->waiting_count--;
 }
 
-static struct collection *take_waiting(struct attester *a)
+static struct errand *take_waiting(struct attester *a)
 {
-	struct collection *c = NULL;
+	struct errand *r = NULL;
 
 	pthread_mutex_lock(&a->lock);
 	if (!list_is_empty(&a->waiting)) {
 		struct attester_call *call = container_of(a->waiting.next, struct attester_call, link);
 
-		c = collection_new(a);
-		c->caller = call;
+		r = errand_new(call);
 		leave_waiting(call);
 		call->state = CALL_RUNNING;
-		call->collection = c;
+		call->errand = r;
 	}
 	pthread_mutex_unlock(&a->lock);
-	return c;
+	return r;
 }
 
 /* All wait equally long, so the first is the first to run out of time. */
@@ -555,36 +380,36 @@ static void on_waiting_deadline(struct timer *t)
 static void start_waiting(struct attester *a)
 {
 	while (a->running_count < ATTEST_COLLECTIONS_MAX) {
-		struct collection *c = take_waiting(a);
+		struct errand *r = take_waiting(a);
 
-		if (c == NULL)
+		if (r == NULL)
 			break;
 		a->running_count++;
-		list_append(&a->running, &c->link);
-		collection_start(c);
+		list_append(&a->running, &r->link);
+		r->collection = collection_start(a->collector, &r->events);
 	}
 	watch_deadlines(a);
 }
 
-static bool is_wanted(struct collection *c)
+static bool is_wanted(struct errand *r)
 {
 	bool wanted;
 
-	pthread_mutex_lock(&c->a->lock);
-	wanted = c->caller != NULL;
-	pthread_mutex_unlock(&c->a->lock);
+	pthread_mutex_lock(&r->a->lock);
+	wanted = r->caller != NULL;
+	pthread_mutex_unlock(&r->a->lock);
 	return wanted;
 }
 
 static void stop_unwanted(struct attester *a)
 {
 	LIST_EACH(l, &a->running) {
-		struct collection *c = container_of(l, struct collection, link);
+		struct errand *r = container_of(l, struct errand, link);
 
-		if (is_wanted(c))
+		if (is_wanted(r))
 			continue;
 		a->running_count--;
-		collection_free(c);
+		errand_free(r);
 	}
 }
 
@@ -660,7 +485,7 @@ void attester_call_cancel(struct attester_call *call)
 	if (call->state == CALL_WAITING)
 		leave_waiting(call);
 	if (call->state == CALL_RUNNING) {
-		call->collection->caller = NULL;
+		call->errand->caller = NULL;
 		wake_loop(a);
 	}
 	pthread_mutex_unlock(&a->lock);
@@ -688,24 +513,6 @@ bool attester_is_per_handshake(const struct attester *a)
 
 /* ---- life ---- */
 
-static int open_parts(struct attester *a, struct err *e)
-{
-	const struct attest_conf *conf = a->conf;
-	size_t answer_max = conf->answer_max != 0 ? conf->answer_max : ATTEST_ANSWER_MAX;
-	size_t token_max = conf->as.answer_max != 0 ? conf->as.answer_max : ATTEST_ANSWER_MAX;
-
-	a->ops = provider_of(conf);
-	a->provider = a->ops->open(a->loop, conf, answer_max, e);
-	if (a->provider == NULL)
-		return -1;
-	if (conf->model != MODEL_PASSPORT)
-		return 0;
-	if (conf->as.type == AS_BUILTIN || conf->as.addr == NULL)
-		return err_set(e, ERR_CONFIG, "a passport needs an attestation service: set as_addr");
-	a->as = as_client_new(a->loop, &conf->as, token_max, e);
-	return a->as == NULL ? -1 : 0;
-}
-
 struct attester *attester_new(struct loop *loop, const struct attest_conf *conf, enum binding binding,
 			      const char *name, struct err *e)
 {
@@ -714,7 +521,6 @@ struct attester *attester_new(struct loop *loop, const struct attest_conf *conf,
 	ref_init(&a->ref);
 	a->loop = loop;
 	a->conf = conf;
-	a->binding = binding;
 	a->name = mem_format("%s.attest", name);
 	a->pause_ms = RETRY_PAUSE_MIN_MS;
 	a->wake.deliver = on_wake;
@@ -724,7 +530,9 @@ struct attester *attester_new(struct loop *loop, const struct attest_conf *conf,
 	timer_init(&a->waiting_deadline, on_waiting_deadline);
 	timer_init(&a->next, on_next);
 	timer_init(&a->expiry, on_expiry);
-	if (open_parts(a, e) < 0) {
+	a->renewal_events.ended = on_renewed;
+	a->collector = collector_new(loop, conf, binding, e);
+	if (a->collector == NULL) {
 		err_wrap(e, "%s", a->name);
 		attester_free(a);
 		return NULL;
@@ -748,13 +556,13 @@ static void orphan_calls(struct attester *a)
 		call->state = CALL_ORPHAN;
 	}
 	LIST_EACH(l, &a->running) {
-		struct collection *c = container_of(l, struct collection, link);
+		struct errand *r = container_of(l, struct errand, link);
 
-		if (c->caller == NULL)
+		if (r->caller == NULL)
 			continue;
-		c->caller->state = CALL_ORPHAN;
-		c->caller->collection = NULL;
-		c->caller = NULL;
+		r->caller->state = CALL_ORPHAN;
+		r->caller->errand = NULL;
+		r->caller = NULL;
 	}
 }
 
@@ -767,17 +575,14 @@ void attester_free(struct attester *a)
 	orphan_calls(a);
 	pthread_mutex_unlock(&a->lock);
 	while (!list_is_empty(&a->running))
-		collection_free(container_of(a->running.next, struct collection, link));
+		errand_free(container_of(a->running.next, struct errand, link));
 	if (a->renewal != NULL)
-		collection_free(a->renewal);
+		collection_cancel(a->renewal);
 	timer_cancel(a->loop, &a->waiting_deadline);
 	timer_cancel(a->loop, &a->next);
 	timer_cancel(a->loop, &a->expiry);
-	as_client_free(a->as);
-	if (a->provider != NULL)
-		a->ops->close(a->provider);
-	if (a->current != NULL)
-		identity_unref(a->current);
+	collector_free(a->collector);
+	identity_unref(a->current);
 	a->current = NULL;
 	attester_unref(a);
 }

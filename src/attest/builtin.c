@@ -48,13 +48,11 @@ static void format_sample(struct bytes report_data, struct buf *out)
 	buf_append_str(out, "\",\"svn\":\"1\"}");
 }
 
-static struct provider *builtin_open(struct loop *l, const struct attest_conf *conf,
-				     size_t answer_max, struct err *e)
+static struct provider *builtin_open(struct loop *l, const struct attest_conf *conf, struct err *e)
 {
 	struct provider *p = mem_new_of(struct provider);
 
 	(void)conf;
-	(void)answer_max;
 	(void)e;
 	p->loop = l;
 	return p;

@@ -35,9 +35,8 @@ struct provider_events {
 
 struct provider_ops {
 	const char *name;
-	/* keeps conf. Contacts nobody yet. answer_max: bytes of one answer. */
-	struct provider *(*open)(struct loop *l, const struct attest_conf *conf, size_t answer_max,
-				 struct err *e);
+	/* keeps conf. Contacts nobody yet. */
+	struct provider *(*open)(struct loop *l, const struct attest_conf *conf, struct err *e);
 	/* keeps events until collected or cancel. report_data: what the TEE is to sign. */
 	struct provider_call *(*collect)(struct provider *p, struct bytes report_data,
 					 struct provider_events *events);

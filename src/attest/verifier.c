@@ -4,8 +4,8 @@
  *
  * A flight is one check of one certificate, with all callers who wait for it. verifier_check() joins the
  * certificate's flight or begins one, on the caller's thread and under the lock; all else about a flight
- * happens on the attestation loop. It ends with what the newest trust anchors say, so it is no matter
- * which there were when a caller joined.
+ * happens on the attestation loop. It ends with what the newest trust anchors say, whichever there were
+ * when a caller joined.
  *
  *   FRESH --> (local checks) --> QUEUED --> ASKING --> judged --> gone
  *                   |               ^          |          ^
@@ -34,27 +34,24 @@
 #include "attest/anchors.h"
 #include "attest/builtin.h"
 #include "attest/coco/as.h"
-#include "attest/evidence.h"
 #include "attest/limits.h"
+#include "attest/peer_evidence.h"
 #include "attest/token.h"
+#include "attest/trust.h"
 #include "attest/verdict_cache.h"
 #include "base/clock.h"
 #include "base/list.h"
-#include "base/log.h"
 #include "base/ref.h"
 #include "crypto/cert.h"
 #include "crypto/digest.h"
 #include "io/loop.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #define BUCKETS 1024
-#define ANCHOR_FILE_MAX (1024 * 1024)
 #define CERT_HASH_LEN 32
 
 struct verifier {
@@ -98,10 +95,8 @@ struct flight {
 
 	struct list link; /* of the list of its stage; FRESH: lock */
 	struct buf cert_der;
-	struct buf spki;
-	struct buf claims_buffer;
-	struct coco_evidence evidence;
-	struct buf token;
+	struct peer_evidence peer;
+	bool has_token;
 	bool parked_once;
 	uint64_t begun_ms;
 	uint64_t deadline_ms; /* QUEUED */
@@ -153,10 +148,7 @@ static void flight_free(struct flight *f)
 	list_remove(&f->abandoned_link);
 	list_remove(&f->link);
 	buf_release(&f->cert_der);
-	buf_release(&f->spki);
-	buf_release(&f->claims_buffer);
-	buf_release(&f->token);
-	coco_evidence_release(&f->evidence);
+	peer_evidence_release(&f->peer);
 	free(f);
 }
 
@@ -307,7 +299,8 @@ static void accept_token(struct flight *f, const struct token_claims *claims, in
 
 	verdict.expires_ms = MIN(max_age_end(f), clock_ms() + (uint64_t)left_s * 1000);
 	snprintf(verdict.tee, sizeof(verdict.tee), "%s",
-		 claims->tee[0] != '\0' || f->evidence.tee == NULL ? claims->tee : f->evidence.tee);
+		 claims->tee[0] != '\0' || f->peer.evidence.tee == NULL ? claims->tee
+									 : f->peer.evidence.tee);
 	snprintf(verdict.policy, sizeof(verdict.policy), "%s", claims->policies);
 	end_flight(f, &verdict);
 }
@@ -351,12 +344,12 @@ static void judge(struct flight *f)
 		.anchors = current_anchors(v),
 		.policy_ids = &v->conf->as.policy_ids,
 		.binding = v->binding,
-		.spki = buf_bytes(&f->spki),
-		.claims_buffer = buf_bytes(&f->claims_buffer),
+		.spki = buf_bytes(&f->peer.spki),
+		.claims_buffer = buf_bytes(&f->peer.claims_buffer),
 		.now_unix = clock_unix(),
 	};
 
-	if (token_verify(buf_bytes(&f->token), &rules, &claims, &reason, &e) == 0) {
+	if (token_verify(buf_bytes(&f->peer.token), &rules, &claims, &reason, &e) == 0) {
 		accept_token(f, &claims, rules.now_unix);
 		return;
 	}
@@ -376,7 +369,8 @@ static void on_evaluated(struct as_events *self, const struct bytes *content, en
 	if (content == NULL) {
 		refuse(f, reason, why);
 	} else {
-		buf_append_bytes(&f->token, *content);
+		buf_append_bytes(&f->peer.token, *content);
+		f->has_token = true;
 		judge(f);
 	}
 	ask_service(v);
@@ -392,7 +386,7 @@ static void ask_service(struct verifier *v)
 		v->asking_count++;
 		f->begun_ms = clock_ms();
 		f->answers.answered = on_evaluated;
-		f->call = as_evaluate(v->as, &f->evidence, &f->answers);
+		f->call = as_evaluate(v->as, &f->peer.evidence, &f->answers);
 	}
 	if (list_is_empty(&v->queued))
 		timer_cancel(v->loop, &v->queue_deadline);
@@ -444,7 +438,7 @@ static void proceed(struct flight *f)
 	if (anchors_are_missing(f->v)) {
 		if (!park(f))
 			refuse_without_anchors(f);
-	} else if (f->v->conf->model == MODEL_PASSPORT || f->token.len > 0) {
+	} else if (f->has_token) {
 		judge(f);
 	} else {
 		queue(f);
@@ -463,97 +457,7 @@ static void on_anchors(struct anchors_events *self)
 		proceed(container_of(waiting.next, struct flight, link));
 }
 
-/* ---- local checks: rats-tls.md 7.2, steps 1 to 7 ---- */
-
-static int read_certificate(struct flight *f, struct evidence_blob *blob, enum reason *reason,
-			    struct err *e)
-{
-	struct cert *cert = NULL;
-	struct bytes extension;
-	int rc = -1;
-
-	*reason = REASON_CERTIFICATE_INVALID;
-	cert = cert_from_der(buf_bytes(&f->cert_der), e);
-	if (cert == NULL || cert_check_self_signed(cert, e) < 0 || cert_spki(cert, &f->spki, e) < 0)
-		goto out;
-	*reason = REASON_NO_EVIDENCE;
-	if (!cert_extension(cert, EVIDENCE_OID, &extension)) {
-		err_set(e, ERR_TRUST, "the certificate has no extension " EVIDENCE_OID);
-		goto out;
-	}
-	*reason = REASON_EVIDENCE_INVALID;
-	rc = evidence_blob_parse(extension, blob, e);
-out:
-	cert_free(cert);
-	return rc;
-}
-
-static const char *tag_name(uint64_t tag)
-{
-	switch (tag) {
-	case EVIDENCE_TAG_COCO:
-		return "evidence (background check)";
-	case EVIDENCE_TAG_COCO_TOKEN:
-		return "a token (passport)";
-	case EVIDENCE_TAG_ITA:
-		return "evidence for Intel Trust Authority";
-	case EVIDENCE_TAG_ITA_TOKEN:
-		return "a token of Intel Trust Authority";
-	}
-	return "something unknown";
-}
-
-static int check_tag(const struct verifier *v, uint64_t tag, enum reason *reason, struct err *e)
-{
-	uint64_t wanted = v->conf->model == MODEL_PASSPORT ? EVIDENCE_TAG_COCO_TOKEN
-							   : EVIDENCE_TAG_COCO;
-
-	if (tag == wanted)
-		return 0;
-	*reason = REASON_MODEL_MISMATCH;
-	return err_set(e, ERR_TRUST, "the certificate holds %s (tag 0x%llx), verify.model wants %s",
-		       tag_name(tag), (unsigned long long)tag, tag_name(wanted));
-}
-
-/* The evidence's own runtime data must bind this key; the service is not asked about any other. */
-static int check_own_binding(struct flight *f, enum reason *reason, struct err *e)
-{
-	struct json *doc = json_parse(buf_bytes(&f->evidence.runtime_data), JSON_STRICT, e);
-	int rc;
-
-	if (doc == NULL) {
-		*reason = REASON_EVIDENCE_INVALID;
-		return err_wrap(e, "runtime data");
-	}
-	*reason = REASON_BINDING_MISMATCH;
-	rc = key_binding_check(doc, buf_bytes(&f->claims_buffer), buf_bytes(&f->spki), f->v->binding, e);
-	json_free(doc);
-	return rc;
-}
-
-static int check_locally(struct flight *f, enum reason *reason, struct err *e)
-{
-	struct evidence_blob blob = { 0 };
-	int rc = -1;
-
-	if (read_certificate(f, &blob, reason, e) < 0 || check_tag(f->v, blob.tag, reason, e) < 0)
-		goto out;
-	f->claims_buffer = blob.claims_buffer;
-	blob.claims_buffer = (struct buf){ 0 };
-	if (f->v->conf->model == MODEL_PASSPORT) {
-		f->token = blob.raw;
-		blob.raw = (struct buf){ 0 };
-		rc = 0;
-		goto out;
-	}
-	*reason = REASON_EVIDENCE_INVALID;
-	if (coco_evidence_parse(buf_bytes(&blob.raw), &f->evidence, e) < 0)
-		goto out;
-	rc = check_own_binding(f, reason, e);
-out:
-	evidence_blob_release(&blob);
-	return rc;
-}
+/* ---- the beginning ---- */
 
 static void decide_builtin(struct flight *f)
 {
@@ -562,12 +466,12 @@ static void decide_builtin(struct flight *f)
 	enum reason reason;
 	struct err e;
 
-	if (builtin_verify(&f->evidence, conf->builtin_policy, &reason, &e) < 0) {
+	if (builtin_verify(&f->peer.evidence, conf->builtin_policy, &reason, &e) < 0) {
 		refuse(f, reason, &e);
 		return;
 	}
 	verdict.expires_ms = max_age_end(f);
-	snprintf(verdict.tee, sizeof(verdict.tee), "%s", f->evidence.tee);
+	snprintf(verdict.tee, sizeof(verdict.tee), "%s", f->peer.evidence.tee);
 	snprintf(verdict.policy, sizeof(verdict.policy), "%s",
 		 builtin_policy_name(conf->builtin_policy));
 	end_flight(f, &verdict);
@@ -575,16 +479,19 @@ static void decide_builtin(struct flight *f)
 
 static void begin(struct flight *f)
 {
+	const struct verify_conf *conf = f->v->conf;
 	enum reason reason = REASON_INTERNAL;
 	struct err e;
 
 	f->begun_ms = clock_ms();
-	if (check_locally(f, &reason, &e) < 0) {
+	if (peer_evidence_read(buf_bytes(&f->cert_der), conf->model, f->v->binding, &f->peer, &reason,
+			       &e) < 0) {
 		refuse(f, reason, &e);
 		return;
 	}
 	buf_release(&f->cert_der);
-	if (f->v->conf->as.type == AS_BUILTIN)
+	f->has_token = conf->model == MODEL_PASSPORT;
+	if (conf->as.type == AS_BUILTIN)
 		decide_builtin(f);
 	else
 		proceed(f);
@@ -747,88 +654,6 @@ void verify_call_cancel(struct verify_call *call)
 
 /* ---- life ---- */
 
-static int load_file(const char *path, struct cert_list *list, struct err *e)
-{
-	struct buf text = { 0 };
-	ssize_t len;
-	int rc = -1;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0) {
-		err_errno(e, ERR_CONFIG, "open %s", path);
-		goto out;
-	}
-	do {
-		len = read(fd, buf_reserve(&text, 4096), 4096);
-		text.len += len > 0 ? (size_t)len : 0;
-	} while (len > 0 && text.len <= ANCHOR_FILE_MAX);
-	if (len < 0) {
-		err_errno(e, ERR_CONFIG, "read %s", path);
-		goto out;
-	}
-	if (text.len > ANCHOR_FILE_MAX) {
-		err_set(e, ERR_CONFIG, "%s has more than %d bytes", path, ANCHOR_FILE_MAX);
-		goto out;
-	}
-	rc = cert_list_add_pem(list, buf_bytes(&text), e);
-	if (rc < 0) {
-		e->kind = ERR_CONFIG;
-		err_wrap(e, "%s", path);
-	}
-out:
-	if (fd >= 0)
-		close(fd);
-	buf_release(&text);
-	return rc;
-}
-
-static int load_files(struct verifier *v, struct err *e)
-{
-	const struct string_list *paths = &v->conf->trusted_certs_paths;
-
-	for (size_t i = 0; i < paths->count; i++) {
-		if (load_file(paths->items[i], &v->files, e) < 0)
-			return err_wrap(e, "trusted_certs_paths");
-	}
-	return 0;
-}
-
-/* Where the token's signer gets its endorsement from. */
-enum trust_source { SOURCE_NONE, SOURCE_EMBEDDED, SOURCE_FILES, SOURCE_SERVICE };
-
-static enum trust_source trust_source(const struct verify_conf *conf)
-{
-	if (conf->as.type == AS_BUILTIN || conf->skip_as_token_cert_verify)
-		return SOURCE_EMBEDDED;
-	if (conf->trusted_certs_paths.count > 0)
-		return SOURCE_FILES;
-	if (conf->as.addr != NULL && conf->as.type == AS_RESTFUL)
-		return SOURCE_SERVICE;
-	/* Over gRPC there is no /certificate: the token that came over our own connection speaks for itself. */
-	return conf->model == MODEL_BACKGROUND_CHECK ? SOURCE_EMBEDDED : SOURCE_NONE;
-}
-
-/* The loader has refused all this already; what it let through by mistake must not become an open door. */
-static int check_conf(const struct verify_conf *conf, struct err *e)
-{
-	bool asks = conf->model == MODEL_BACKGROUND_CHECK && conf->as.type != AS_BUILTIN;
-
-	if (conf->verify_signer_transparency)
-		return err_set(e, ERR_CONFIG, "not supported yet: verify_signer_transparency");
-	if (conf->model == MODEL_PASSPORT && conf->as.type == AS_BUILTIN)
-		return err_set(e, ERR_CONFIG, "as_type builtin does not verify passports");
-	if (conf->as.type != AS_BUILTIN && conf->as.policy_ids.count == 0)
-		return err_set(e, ERR_CONFIG, "policy_ids is empty: any token would be accepted");
-	if (asks && conf->as.addr == NULL)
-		return err_set(e, ERR_CONFIG, "as_addr is missing");
-	if (trust_source(conf) == SOURCE_NONE)
-		return err_set(e, ERR_CONFIG,
-			       "nothing endorses the signer of tokens: set trusted_certs_paths%s",
-			       conf->as.type == AS_GRPC ? ", a gRPC service cannot tell its certificates"
-							: " or as_addr");
-	return 0;
-}
-
 static size_t flights_max(void)
 {
 	struct rlimit limit;
@@ -842,19 +667,20 @@ static size_t flights_max(void)
 static int open_parts(struct verifier *v, struct err *e)
 {
 	const struct verify_conf *conf = v->conf;
-	enum trust_source source = trust_source(conf);
-	size_t answer_max = conf->as.answer_max != 0 ? conf->as.answer_max : ATTEST_ANSWER_MAX;
 	bool asks = conf->model == MODEL_BACKGROUND_CHECK && conf->as.type != AS_BUILTIN;
+	enum trust_source source;
 
-	v->trust = source == SOURCE_EMBEDDED ? TOKEN_TRUST_EMBEDDED : TOKEN_TRUST_ANCHORS;
-	if (source == SOURCE_FILES && load_files(v, e) < 0)
+	if (trust_source_of(conf, &source, e) < 0)
 		return -1;
-	if (asks || source == SOURCE_SERVICE) {
-		v->as = as_client_new(v->loop, &conf->as, answer_max, e);
+	v->trust = source == TRUST_EMBEDDED ? TOKEN_TRUST_EMBEDDED : TOKEN_TRUST_ANCHORS;
+	if (source == TRUST_FILES && trust_load_files(&conf->trusted_certs_paths, &v->files, e) < 0)
+		return -1;
+	if (asks || source == TRUST_SERVICE) {
+		v->as = as_client_new(v->loop, &conf->as, e);
 		if (v->as == NULL)
 			return -1;
 	}
-	if (source == SOURCE_SERVICE)
+	if (source == TRUST_SERVICE)
 		v->anchors = anchors_new(v->loop, v->as, v->name, &v->anchors_events);
 	return 0;
 }
@@ -882,7 +708,7 @@ struct verifier *verifier_new(struct loop *loop, const struct verify_conf *conf,
 	list_init(&v->asking);
 	list_init(&v->parked);
 	timer_init(&v->queue_deadline, on_queue_deadline);
-	if (check_conf(conf, e) < 0 || open_parts(v, e) < 0) {
+	if (open_parts(v, e) < 0) {
 		err_wrap(e, "%s", v->name);
 		verifier_free(v);
 		return NULL;
@@ -894,17 +720,6 @@ struct verifier *verifier_new(struct loop *loop, const struct verify_conf *conf,
 
 void verifier_start(struct verifier *v)
 {
-	const struct verify_conf *conf = v->conf;
-
-	if (conf->skip_as_token_cert_verify && conf->as.type != AS_BUILTIN)
-		log_warn("%s: skip_as_token_cert_verify: %s", v->name,
-			 conf->model == MODEL_PASSPORT
-				 ? "whoever can sign a token is believed, peers are NOT verified"
-				 : "the signer of tokens is not verified");
-	else if (v->trust == TOKEN_TRUST_EMBEDDED && conf->as.type == AS_GRPC)
-		log_warn("%s: a gRPC service cannot tell its certificates: whoever answers at %s is "
-			 "believed; set trusted_certs_paths",
-			 v->name, conf->as.addr);
 	if (v->anchors != NULL)
 		anchors_start(v->anchors);
 }

@@ -12,6 +12,8 @@ ssize_t bytes_find(struct bytes hay, struct bytes needle)
 
 	if (needle.len == 0)
 		return 0;
+	if (hay.len < needle.len)
+		return -1; /* hay.data may be NULL */
 	at = memmem(hay.data, hay.len, needle.data, needle.len);
 	return at == NULL ? -1 : at - hay.data;
 }

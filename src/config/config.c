@@ -126,6 +126,19 @@ static void read_document(struct reading *r, const struct json *j, struct docume
 	check_listen_claims(r);
 }
 
+/* Modules see their own struct only. */
+static void tell_answer_max(struct config *c)
+{
+	for (size_t i = 0; i < c->entry_count; i++) {
+		struct entry_conf *entry = &c->entries[i];
+
+		if (entry->attest != NULL)
+			entry->attest->as.answer_max = c->limits.token_size;
+		if (entry->verify != NULL)
+			entry->verify->as.answer_max = c->limits.token_size;
+	}
+}
+
 struct config *config_load(struct bytes text, const char *source, struct config_report *report)
 {
 	struct reading r = { .source = source };
@@ -144,6 +157,7 @@ struct config *config_load(struct bytes text, const char *source, struct config_
 	}
 	if (r.error_count == 0) {
 		join_entries(&document);
+		tell_answer_max(&document.config);
 		c = mem_dup(&document.config, sizeof(document.config));
 		c->files = r.files;
 		c->file_count = r.file_count;

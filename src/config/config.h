@@ -43,7 +43,7 @@ struct as_conf {
 	size_t header_count;
 	unsigned connect_timeout_ms;
 	unsigned timeout_ms;
-	size_t answer_max; /* bytes of one answer: limits.token_size; 0: ATTEST_ANSWER_MAX */
+	size_t answer_max; /* limits.token_size; 0: ATTEST_TOKEN_MAX */
 };
 
 struct attest_conf {
@@ -53,7 +53,6 @@ struct attest_conf {
 	char *aa_addr;	/* "unix:///path", AA_COCO with AA_UDS */
 	char *asr_addr; /* URL without trailing '/', AA_COCO_ASR */
 	unsigned aa_timeout_ms;
-	size_t answer_max; /* bytes of one answer of the agent: limits.token_size; 0: ATTEST_ANSWER_MAX */
 	unsigned refresh_interval_s; /* 0: fresh evidence for every handshake */
 	struct as_conf as;	     /* MODEL_PASSPORT */
 };
@@ -116,7 +115,7 @@ struct limits_conf {
 	size_t certificate_size; /* bytes of one peer's Certificate message */
 	size_t relay_memory;	 /* bytes of buffers in flight */
 	size_t verdict_cache;	 /* entries */
-	size_t token_size;	 /* bytes of an answer of an attestation service or agent */
+	size_t token_size;	 /* bytes of an answer of an attestation service */
 	unsigned streams;	 /* that an egress announces for each session */
 };
 

@@ -7,6 +7,7 @@
  * without devices answers with nothing.
  */
 #include "attest/coco/ttrpc.h"
+#include "attest/limits.h"
 #include "attest/provider.h"
 #include "attestation_agent.pb-c.h"
 #include "attest/coco/protobuf.h"
@@ -155,8 +156,7 @@ static void on_answer(struct ttrpc_events *self, const struct bytes *payload, in
 	call_end(c, &e);
 }
 
-static struct provider *aa_open(struct loop *l, const struct attest_conf *conf, size_t answer_max,
-				struct err *e)
+static struct provider *aa_open(struct loop *l, const struct attest_conf *conf, struct err *e)
 {
 	struct provider *p;
 
@@ -166,7 +166,7 @@ static struct provider *aa_open(struct loop *l, const struct attest_conf *conf, 
 		return NULL;
 	}
 	p = mem_new_of(struct provider);
-	p->ttrpc = ttrpc_new(l, conf->aa_addr + strlen(UNIX_SCHEME), answer_max);
+	p->ttrpc = ttrpc_new(l, conf->aa_addr + strlen(UNIX_SCHEME), ATTEST_AGENT_ANSWER_MAX);
 	p->timeout_ms = conf->aa_timeout_ms;
 	return p;
 }

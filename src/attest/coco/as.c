@@ -9,6 +9,7 @@
 #include "attest/coco/as.h"
 
 #include "attest/coco/as_message.h"
+#include "attest/limits.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/client.h"
@@ -21,7 +22,6 @@
 struct as_client {
 	struct loop *loop;
 	const struct as_conf *conf;
-	size_t answer_max;
 	struct http_client *http;
 	struct list calls;
 	struct log_limit dropped; /* lines about additional evidence */
@@ -109,7 +109,7 @@ static void send_request(struct as_call *call, const char *path, struct bytes bo
 			.body = body,
 			.connect_timeout_ms = conf->connect_timeout_ms,
 			.timeout_ms = call->deadline_ms > now ? (unsigned)(call->deadline_ms - now) : 1,
-			.body_max = call->client->answer_max,
+			.body_max = conf->answer_max != 0 ? conf->answer_max : ATTEST_TOKEN_MAX,
 		},
 		&call->answers);
 	free(headers);
@@ -264,14 +264,12 @@ static struct as_call *call_new(struct as_client *c, enum question question,
 	return call;
 }
 
-struct as_client *as_client_new(struct loop *l, const struct as_conf *conf, size_t answer_max,
-				struct err *e)
+struct as_client *as_client_new(struct loop *l, const struct as_conf *conf, struct err *e)
 {
 	struct as_client *c = mem_new_of(struct as_client);
 
 	c->loop = l;
 	c->conf = conf;
-	c->answer_max = answer_max;
 	list_init(&c->calls);
 	c->http = http_client_new(l, e);
 	if (c->http == NULL) {

@@ -18,9 +18,8 @@ struct as_call;
 struct as_client;
 struct loop;
 
-/* keeps conf; its type is AS_RESTFUL or AS_GRPC and addr is set. answer_max: bytes of one answer. */
-struct as_client *as_client_new(struct loop *l, const struct as_conf *conf, size_t answer_max,
-				struct err *e);
+/* keeps conf; its type is AS_RESTFUL or AS_GRPC and addr is set. */
+struct as_client *as_client_new(struct loop *l, const struct as_conf *conf, struct err *e);
 /* Cancels all calls. Not from inside answered. */
 void as_client_free(struct as_client *c);
 

@@ -6,6 +6,7 @@
  * /aa/evidence, then /aa/additional-evidence, which never fails the collection. No proxy is asked: the
  * server is on this machine, and what passes is for nobody else.
  */
+#include "attest/limits.h"
 #include "attest/provider.h"
 #include "codec/base64.h"
 #include "codec/json.h"
@@ -20,7 +21,6 @@ struct provider {
 	struct http_client *http;
 	const char *addr;
 	unsigned timeout_ms;
-	size_t answer_max;
 	char *tee; /* NULL until /info has told */
 };
 
@@ -69,7 +69,7 @@ static void ask(struct provider_call *c, enum stage stage)
 				       .direct = true,
 				       .connect_timeout_ms = MIN(p->timeout_ms, CONNECT_TIMEOUT_MAX_MS),
 				       .timeout_ms = p->timeout_ms,
-				       .body_max = p->answer_max,
+				       .body_max = ATTEST_AGENT_ANSWER_MAX,
 			       },
 			       &c->answers);
 	buf_release(&url);
@@ -157,8 +157,7 @@ static void on_answer(struct http_events *self, const struct http_reply *reply,
 	}
 }
 
-static struct provider *asr_open(struct loop *l, const struct attest_conf *conf, size_t answer_max,
-				 struct err *e)
+static struct provider *asr_open(struct loop *l, const struct attest_conf *conf, struct err *e)
 {
 	struct provider *p;
 
@@ -169,7 +168,6 @@ static struct provider *asr_open(struct loop *l, const struct attest_conf *conf,
 	p = mem_new_of(struct provider);
 	p->addr = conf->asr_addr;
 	p->timeout_ms = conf->aa_timeout_ms;
-	p->answer_max = answer_max;
 	p->http = http_client_new(l, e);
 	if (p->http == NULL) {
 		free(p);

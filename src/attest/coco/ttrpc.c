@@ -186,39 +186,46 @@ static void on_frame(struct ttrpc *t, const struct ttrpc_header *h, struct bytes
 	on_response(c, payload);
 }
 
-/* Refuses a frame from its length, before anything of it is kept. 0: go on, -1: the connection is gone. */
-static int check_length(struct ttrpc *t, const struct ttrpc_header *h)
+/* Nothing of such a frame is kept. The connection is gone afterwards. */
+static void refuse_frame(struct ttrpc *t, const struct ttrpc_header *h)
 {
-	size_t max = MIN(t->answer_max, (size_t)TTRPC_PAYLOAD_MAX);
 	struct err e;
 
-	if (h->length <= max)
-		return 0;
-	err_set(&e, ERR_LIMIT, "the agent's answer of %u bytes exceeds %zu", h->length, max);
+	err_set(&e, ERR_LIMIT, "the agent's answer of %u bytes exceeds %zu", h->length,
+		MIN(t->answer_max, (size_t)TTRPC_PAYLOAD_MAX));
 	lose_connection(t, h->stream == 0 ? NULL : find_call(t, h->stream), &e);
-	return -1;
+}
+
+static void keep_rest(struct buf *in, size_t at)
+{
+	if (at == in->len) {
+		buf_release(in);
+	} else if (at > 0) {
+		memmove(in->data, in->data + at, in->len - at);
+		in->len -= at;
+	}
 }
 
 static void read_frames(struct ttrpc *t)
 {
+	struct ttrpc_header h;
+	struct bytes payload;
 	size_t at = 0;
 
-	while (t->in.len - at >= TTRPC_HEADER_LEN) {
-		struct ttrpc_header h = ttrpc_header_parse(t->in.data + at);
-		size_t end = at + TTRPC_HEADER_LEN + h.length;
-
-		if (check_length(t, &h) < 0)
-			return;
-		if (t->in.len < end)
+	for (;;) {
+		switch (ttrpc_find_frame(bytes_of(t->in.data + at, t->in.len - at), t->answer_max, &h,
+					 &payload)) {
+		case TTRPC_FRAME:
+			on_frame(t, &h, payload);
+			at += TTRPC_HEADER_LEN + h.length;
 			break;
-		on_frame(t, &h, bytes_of(t->in.data + at + TTRPC_HEADER_LEN, h.length));
-		at = end;
-	}
-	if (at == t->in.len) {
-		buf_release(&t->in);
-	} else if (at > 0) {
-		memmove(t->in.data, t->in.data + at, t->in.len - at);
-		t->in.len -= at;
+		case TTRPC_MORE:
+			keep_rest(&t->in, at);
+			return;
+		case TTRPC_TOO_LARGE:
+			refuse_frame(t, &h);
+			return;
+		}
 	}
 }
 

@@ -29,6 +29,20 @@ void ttrpc_header_format(const struct ttrpc_header *h, uint8_t out[TTRPC_HEADER_
 	writer_u8(&w, h->flags);
 }
 
+enum ttrpc_found ttrpc_find_frame(struct bytes in, size_t max, struct ttrpc_header *h,
+				  struct bytes *payload)
+{
+	if (in.len < TTRPC_HEADER_LEN)
+		return TTRPC_MORE;
+	*h = ttrpc_header_parse(in.data);
+	if (h->length > MIN(max, (size_t)TTRPC_PAYLOAD_MAX))
+		return TTRPC_TOO_LARGE;
+	if (in.len - TTRPC_HEADER_LEN < h->length)
+		return TTRPC_MORE;
+	*payload = bytes_of(in.data + TTRPC_HEADER_LEN, h->length);
+	return TTRPC_FRAME;
+}
+
 static int append_frame(uint32_t stream, enum ttrpc_type type, const ProtobufCMessage *message,
 			struct buf *out, struct err *e)
 {

@@ -37,6 +37,17 @@ struct ttrpc_header {
 struct ttrpc_header ttrpc_header_parse(const uint8_t in[TTRPC_HEADER_LEN]);
 void ttrpc_header_format(const struct ttrpc_header *h, uint8_t out[TTRPC_HEADER_LEN]);
 
+/* What stands at the beginning of the bytes that came so far. */
+enum ttrpc_found {
+	TTRPC_FRAME,	 /* a whole frame: header and payload are set */
+	TTRPC_MORE,	 /* the beginning of one */
+	TTRPC_TOO_LARGE, /* a header that announces more than max: header is set */
+};
+
+/* payload is borrowed from in. max: of a payload; never more than TTRPC_PAYLOAD_MAX. */
+enum ttrpc_found ttrpc_find_frame(struct bytes in, size_t max, struct ttrpc_header *h,
+				  struct bytes *payload);
+
 /* Strings and bytes are borrowed when formatted and owned by what was parsed. */
 struct ttrpc_request {
 	const char *service;

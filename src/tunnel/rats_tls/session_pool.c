@@ -21,7 +21,6 @@
 #include "io/worker.h"
 #include "tunnel/rats_tls/record_stream.h"
 
-#define REAP_MS 1000 /* between two looks whether a retired session can go */
 #define UNKNOWN_ROOM 100 /* RFC 9113 6.5.2 recommends peers to allow at least this */
 
 enum session_state { SESSION_DIALING, SESSION_SECURING, SESSION_READY, SESSION_JUDGING, SESSION_RETIRED };
@@ -50,17 +49,16 @@ struct session {
 	struct record_stream tls;
 	struct mux_session *mux;
 	struct mux_session_events mux_events;
-	uint64_t used_ms; /* when it last had a stream */
+	unsigned streams; /* given out and not yet closed, as far as we were told */
 	bool ended;
 	bool attested;
 	uint64_t verdict_expires_ms;
-	bool is_fresh; /* the verdict serves at least those who waited for it */
 	char tee[32];
 	struct buf cert;
 	uint8_t cert_sha256[32];
 	struct verify_call *verifying;
 	struct verify_events verify_events;
-	struct timer idle; /* looks whether it can go */
+	struct timer idle; /* without streams; also looks whether a retired one can go */
 	struct task reap;
 };
 
@@ -125,35 +123,33 @@ static void retire(struct session *s)
 		return;
 	if (s->state == SESSION_DIALING || s->state == SESSION_SECURING)
 		s->dest->opening--;
-	if (s->verifying != NULL) {
-		verify_call_cancel(s->verifying);
-		s->verifying = NULL;
-	}
 	s->state = SESSION_RETIRED;
 	if (s->mux != NULL && !s->ended)
 		mux_session_drain(s->mux);
 	task_schedule(loop_of(s->dest), &s->reap);
-	timer_start(loop_of(s->dest), &s->idle, REAP_MS);
+	timer_start(loop_of(s->dest), &s->idle, 1000);
 }
 
-/* Looks now and then: that the last stream has been closed is told by nobody. */
 static void on_idle(struct timer *t)
 {
 	struct session *s = container_of(t, struct session, idle);
-	struct loop *loop = loop_of(s->dest);
-	unsigned limit = s->dest->pool->options.pool_idle_ms;
 
 	if (s->state == SESSION_RETIRED) {
-		timer_start(loop, &s->idle, REAP_MS);
-		task_schedule(loop, &s->reap);
-		return;
-	}
-	if (mux_session_streams(s->mux) > 0)
-		s->used_ms = loop_now_ms(loop);
-	if (loop_now_ms(loop) - s->used_ms >= limit)
+		timer_start(loop_of(s->dest), &s->idle, 1000);
+		task_schedule(loop_of(s->dest), &s->reap);
+	} else if (s->mux != NULL && mux_session_streams(s->mux) == 0) {
 		retire(s);
-	else
-		timer_start(loop, &s->idle, MAX(limit / 4, 1u));
+	}
+}
+
+static void watch_idle(struct session *s)
+{
+	if (s->state == SESSION_RETIRED)
+		return;
+	if (mux_session_streams(s->mux) > 0)
+		timer_cancel(loop_of(s->dest), &s->idle);
+	else if (!timer_is_started(&s->idle))
+		timer_start(loop_of(s->dest), &s->idle, s->dest->pool->options.pool_idle_ms);
 }
 
 static void on_changed(struct mux_session_events *self)
@@ -162,8 +158,8 @@ static void on_changed(struct mux_session_events *self)
 
 	if (s->state == SESSION_RETIRED)
 		task_schedule(loop_of(s->dest), &s->reap);
-	else if (mux_session_is_closing(s->mux))
-		retire(s);
+	else
+		watch_idle(s);
 	task_schedule(loop_of(s->dest), &s->dest->serve);
 }
 
@@ -213,7 +209,6 @@ static void session_failed(struct session *s, enum reason reason, const struct e
 static void keep_verdict(struct session *s, const struct verdict *v)
 {
 	s->attested = true;
-	s->is_fresh = true;
 	s->verdict_expires_ms = v->expires_ms;
 	snprintf(s->tee, sizeof(s->tee), "%s", v->tee);
 }
@@ -244,8 +239,7 @@ static void on_secured(struct secure_events *self, const struct secured *result)
 	d->opening--;
 	s->state = SESSION_READY;
 	d->last_room = MAX(mux_session_room(s->mux), 1u);
-	s->used_ms = loop_now_ms(loop_of(d));
-	timer_start(loop_of(d), &s->idle, MAX(d->pool->options.pool_idle_ms / 4, 1u));
+	watch_idle(s);
 	task_schedule(loop_of(d), &d->serve);
 }
 
@@ -354,7 +348,7 @@ static bool is_believed(struct session *s)
 	struct verifier *verifier = s->dest->pool->options.side->verifier;
 	struct verdict v;
 
-	if (verifier == NULL || s->is_fresh || clock_ms() < s->verdict_expires_ms)
+	if (verifier == NULL || clock_ms() < s->verdict_expires_ms)
 		return true;
 	if (verifier_cached(verifier, s->cert_sha256, &v)) {
 		keep_verdict(s, &v);
@@ -463,7 +457,7 @@ static bool ask(struct session_open *o, struct session *s)
 	o->stream = stream;
 	o->session = s;
 	stop_waiting(o);
-	s->used_ms = loop_now_ms(loop_of(o->dest));
+	watch_idle(s);
 	return true;
 }
 
@@ -531,8 +525,6 @@ static void serve(struct task *t)
 		if (s == NULL || !ask(o, s))
 			break;
 	}
-	LIST_EACH (link, &d->sessions)
-		container_of(link, struct session, link)->is_fresh = false;
 	if (!list_is_empty(&d->waiting) && !is_judging(d))
 		open_more(d);
 }

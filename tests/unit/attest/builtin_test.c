@@ -198,7 +198,7 @@ static void what_the_builtin_provider_makes_is_accepted(void **state)
 
 	(void)state;
 	loop = loop_new(&e);
-	provider = provider_builtin.open(loop, NULL, 0, &e);
+	provider = provider_builtin.open(loop, NULL, &e);
 	peer_init(&p, BINDING_CURRENT);
 	call = provider_builtin.collect(provider, bytes_str("left"), &c.events);
 	provider_builtin.cancel(call);

@@ -202,6 +202,22 @@ static void only_200_is_success(void **state)
 	}
 }
 
+static void a_refusal_without_a_word_is_a_refusal(void **state)
+{
+	struct http_reply reply = { .status = 500 };
+	struct as_answer answer;
+	enum reason reason;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(as_rest_parse(&reply, &answer, &reason, &e), -1);
+	assert_int_equal(reason, REASON_AS_REFUSED);
+	assert_string_equal(e.text, "status 500: ");
+	reply.status = 200;
+	assert_int_equal(as_rest_parse(&reply, &answer, &reason, &e), -1);
+	assert_int_equal(reason, REASON_AS_MALFORMED);
+}
+
 static void a_missing_tee_asks_for_the_older_layout(void **state)
 {
 	struct as_answer answer;
@@ -339,6 +355,7 @@ int main(void)
 		cmocka_unit_test(a_rest_answer_is_taken_verbatim),
 		cmocka_unit_test(a_rest_answer_that_is_no_token_is_malformed),
 		cmocka_unit_test(only_200_is_success),
+		cmocka_unit_test(a_refusal_without_a_word_is_a_refusal),
 		cmocka_unit_test(a_missing_tee_asks_for_the_older_layout),
 		cmocka_unit_test(what_the_service_says_is_cut_and_made_printable),
 		cmocka_unit_test(a_grpc_answer_brings_the_token),
