@@ -143,7 +143,7 @@ static void close_streams(struct flow *f, enum reason reason)
 {
 	enum stream_close how = reason == REASON_DONE ? STREAM_FINISHED : STREAM_ABORT;
 
-	if (f->state == FLOW_RELAYING && !f->relay.over) {
+	if (f->state == FLOW_RELAYING && f->relay.near != NULL) {
 		relay_cancel(&f->relay, how);
 		f->mux = NULL;
 	}

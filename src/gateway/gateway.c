@@ -396,12 +396,17 @@ void gateway_worker_flow_gone(struct gateway_worker *gw)
 		report_drained(gw);
 }
 
+static void close_flows(struct gateway_worker *gw)
+{
+	while (!list_is_empty(&gw->flows))
+		flow_close(container_of(gw->flows.next, struct flow, link), REASON_SHUTDOWN, NULL);
+}
+
 static void on_drain_deadline(struct timer *t)
 {
 	struct gateway_worker *gw = container_of(t, struct gateway_worker, drain_deadline);
 
-	while (!list_is_empty(&gw->flows))
-		flow_close(container_of(gw->flows.next, struct flow, link), REASON_SHUTDOWN, NULL);
+	close_flows(gw);
 	report_drained(gw);
 }
 
@@ -425,6 +430,8 @@ static void on_stop(struct mail *m)
 	struct gateway_worker *gw = container_of(m, struct gateway_worker, stop_mail);
 
 	timer_cancel(gw->base.loop, &gw->drain_deadline);
+	gw->draining = true;
+	close_flows(gw); /* a peer may have opened a stream after the last one had gone */
 	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
 		egress_stop(&gw->lanes[i]);
 		session_pool_free(gw->lanes[i].pool);
@@ -719,6 +726,8 @@ void gateway_free(struct gateway *g)
 {
 	if (g == NULL)
 		return;
+	/* Before the loops that its answers would go to. */
+	resolver_free(g->resolver);
 	for (unsigned i = 0; i < g->worker_count; i++)
 		worker_release(&g->workers[i]);
 	free(g->workers);
@@ -726,7 +735,6 @@ void gateway_free(struct gateway *g)
 		entry_release(&g->entries[i]);
 	free(g->entries);
 	identity_unref(g->dummy);
-	resolver_free(g->resolver);
 	verdict_cache_free(g->verdicts);
 	loop_free(g->attest_loop);
 	if (g->signal_watch.fd >= 0)

@@ -64,7 +64,7 @@ static enum io_result pull(struct stream *stream, struct bytes *view)
 	if (n < 0)
 		return IO_RESET;
 	if (n == 0)
-		return IO_END;
+		return stream->aborted ? IO_RESET : IO_END;
 	if (n < POOL_READ_SIZE && !s->hung_up)
 		stream->readable = false;
 	s->view = *view = bytes_of(scratch, (size_t)n);
@@ -95,6 +95,13 @@ static void consumed(struct stream *stream, size_t len)
 	stream->holds = true;
 }
 
+/* The kernel tells an error once; a read that comes later would see a clean end. */
+static enum io_result note_abort(struct stream *stream)
+{
+	stream->aborted = true;
+	return IO_RESET;
+}
+
 static enum io_result push(struct stream *stream, struct bytes data, size_t *taken)
 {
 	struct sock_stream *s = from_stream(stream);
@@ -111,7 +118,7 @@ static enum io_result push(struct stream *stream, struct bytes data, size_t *tak
 		return IO_OK;
 	}
 	if (n < 0)
-		return IO_RESET;
+		return note_abort(stream);
 	*taken = (size_t)n;
 	if (*taken < data.len)
 		stream->writable = false;
@@ -122,7 +129,7 @@ static enum io_result shut(struct stream *stream)
 {
 	struct sock_stream *s = from_stream(stream);
 
-	return shutdown(s->watch.fd, SHUT_WR) < 0 ? IO_RESET : IO_OK;
+	return shutdown(s->watch.fd, SHUT_WR) < 0 ? note_abort(stream) : IO_OK;
 }
 
 static void close_stream(struct stream *stream, enum stream_close how)

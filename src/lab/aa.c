@@ -423,6 +423,8 @@ static void on_input(struct conn *c)
 	if (c->closed)
 		return;
 	conn_pause(c, a->call_count >= CALLS_MAX);
+	if (progress && !conn_is_full(c) && a->call_count < CALLS_MAX)
+		conn_schedule(c); /* it was full, and all of that was sent at once */
 	if (c->input_ended && !progress)
 		on_input_ended(a);
 }

@@ -54,7 +54,7 @@ struct grpc_stream {
 	char *path;
 	struct buf headers; /* as JSON members, for "stats" */
 	struct buf body;
-	bool answered;
+	bool too_large; /* the rest of the body is dropped */
 	struct dealt dealt;
 	struct pending pending;
 
@@ -80,26 +80,35 @@ static struct target *target_of(struct grpc_conn *g)
 
 /* --- sending --- */
 
-/* Moves what nghttp2 has to say into the connection, while that has room. */
-static void pump(struct grpc_conn *g)
+/* Whether nghttp2 had something to say that the connection had room for. */
+static bool pump_some(struct grpc_conn *g)
 {
 	struct conn *c = &g->conn;
+	bool any = false;
 
-	if (c->closed || c->finishing)
-		return;
 	while (!conn_is_full(c) && !g->cut) {
 		const uint8_t *data;
 		ssize_t len = nghttp2_session_mem_send(g->session, &data);
 
-		if (len <= 0) {
-			if (len < 0)
-				conn_close(c);
+		if (len < 0)
+			conn_close(c);
+		if (len <= 0)
 			break;
-		}
 		buf_append(&c->out, data, (size_t)len);
+		any = true;
 	}
 	conn_flush(c);
-	if (c->closed)
+	return any;
+}
+
+/* Moves it on until the session is dry or the client takes no more; then on_input comes when it does. */
+static void pump(struct grpc_conn *g)
+{
+	struct conn *c = &g->conn;
+
+	while (!c->closed && !c->finishing && !conn_is_full(c) && pump_some(g))
+		;
+	if (c->closed || c->finishing)
 		return;
 	if (g->cut || (!nghttp2_session_want_read(g->session) && !nghttp2_session_want_write(g->session)))
 		conn_finish(c);
@@ -147,7 +156,6 @@ static void refuse(struct grpc_stream *s, enum grpc_status status, const char *t
 		headers[count++] = header("grpc-message", message);
 	headers[count++] = header("content-length", "0");
 	target_of(g)->refused++;
-	s->answered = true;
 	nghttp2_submit_response(g->session, s->id, headers, count, NULL);
 	free(message);
 }
@@ -189,7 +197,6 @@ static void send_reply(struct grpc_stream *s)
 	const nghttp2_nv headers[] = { header(":status", "200"), header("content-type", "application/grpc") };
 	nghttp2_data_provider provider = { .source.ptr = s, .read_callback = read_reply };
 
-	s->answered = true;
 	nghttp2_submit_response(s->owner->session, s->id, headers, ARRAY_SIZE(headers), &provider);
 }
 
@@ -257,6 +264,15 @@ out:
 	return good;
 }
 
+static void refuse_too_large(struct grpc_stream *s, uint32_t len)
+{
+	char *text = mem_format("Error, decoded message length too large: found %u bytes, the limit is: %u bytes", len,
+				MESSAGE_MAX);
+
+	refuse(s, GRPC_OUT_OF_RANGE, text);
+	free(text);
+}
+
 /* The message in the body, or a refusal. */
 static bool unwrap_message(struct grpc_stream *s, struct bytes *message)
 {
@@ -266,12 +282,14 @@ static bool unwrap_message(struct grpc_stream *s, struct bytes *message)
 
 	if (s->body.len == 0) {
 		refuse(s, GRPC_INTERNAL, "Missing request message.");
+	} else if (len > MESSAGE_MAX) {
+		refuse_too_large(s, len);
 	} else if (compressed != 0) {
 		refuse(s, GRPC_INTERNAL,
 		       compressed == 1 ?
 			       "protocol error: received message with compressed-flag but no grpc-encoding was specified" :
 			       "protocol error: received message with invalid compression flag");
-	} else if (r.failed || reader_left(&r) != len) {
+	} else if (r.failed || s->too_large || reader_left(&r) != len) {
 		refuse(s, GRPC_INTERNAL, "Unexpected EOF decoding stream.");
 	} else {
 		*message = reader_bytes(&r, len);
@@ -332,8 +350,6 @@ static void on_request(struct grpc_stream *s)
 	struct lab *lab = lab_of_conn(s->owner);
 	struct target *t = target_of(s->owner);
 
-	if (s->answered)
-		return;
 	if (s->path == NULL || strcmp(s->path, PATH) != 0) {
 		target_count(t, "other");
 		refuse(s, GRPC_UNIMPLEMENTED, "");
@@ -396,24 +412,6 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
-/* What the prefix announces is over the limit: the rest need not be waited for. */
-static void check_announced_len(struct grpc_stream *s)
-{
-	struct reader r = reader_of(buf_bytes(&s->body));
-	uint32_t len;
-	char *text;
-
-	reader_u8(&r);
-	len = reader_u32(&r);
-	if (r.failed || len <= MESSAGE_MAX)
-		return;
-	text = mem_format("Error, decoded message length too large: found %u bytes, the limit is: %u bytes", len,
-			  MESSAGE_MAX);
-	target_count(target_of(s->owner), "AttestationEvaluate");
-	refuse(s, GRPC_OUT_OF_RANGE, text);
-	free(text);
-}
-
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
 		   void *owner)
 {
@@ -421,18 +419,17 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	struct grpc_stream *s = nghttp2_session_get_stream_user_data(session, id);
 
 	(void)flags;
-	if (s == NULL || s->answered)
+	if (s == NULL || s->too_large)
 		return 0;
-	if (s->body.len + len > MESSAGE_MAX + PREFIX_LEN || g->body_len + len > CONN_BODY_MAX) {
-		check_announced_len(s);
-		if (!s->answered)
-			nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_ENHANCE_YOUR_CALM);
-		s->answered = true;
+	/* Answered when all has come: clients do not look for an answer while they send. */
+	if (s->body.len + len > MESSAGE_MAX + PREFIX_LEN) {
+		s->too_large = true;
 		return 0;
 	}
+	if (g->body_len + len > CONN_BODY_MAX)
+		return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_ENHANCE_YOUR_CALM);
 	buf_append(&s->body, data, len);
 	g->body_len += len;
-	check_announced_len(s);
 	return 0;
 }
 

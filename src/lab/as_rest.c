@@ -196,7 +196,8 @@ static void answer_challenge(struct lab *lab, const struct http_request *r, cons
 		reply_problem(&invalid_json, "body", reply);
 	} else if (has_tee) {
 		reply->status = 200;
-	} else if (mint_challenge(lab->mint, clock_unix(), &reply->body, &e) < 0) {
+	} else if (mint_prepare(lab->mint, TOKEN_SIMPLE, &e) < 0 ||
+		   mint_challenge(lab->mint, clock_unix(), &reply->body, &e) < 0) {
 		buf_clear(&reply->body);
 		reply_problem(&problems[REFUSE_EVALUATION], "", reply);
 	} else {
@@ -217,8 +218,7 @@ static void answer_certificate(struct lab *lab, const struct http_request *r, co
 	} else if (d->fault == FAULT_REFUSE) {
 		reply->status = 500;
 		reply->type = TYPE_JSON;
-		buf_append_str(&reply->body,
-			       "{\"error\":\"Failed to get certificate: the lab was told to refuse\"}");
+		buf_append_str(&reply->body, "{\"error\":\"Failed to get certificate: refused\"}");
 	} else {
 		reply->status = 200;
 		reply->type = "application/x-pem-file";

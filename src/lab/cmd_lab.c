@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cmd.h"
 #include "lab/ctl.h"
 #include "lab/lab.h"
 
@@ -140,13 +141,16 @@ int cmd_lab(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "ctl") == 0)
 		return cmd_lab_ctl(argc - 1, argv + 1);
 	optind = 0; /* the caller may have used getopt before */
-	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	opterr = 0; /* the messages are ours */
+	while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
 		if (option == OPT_HELP || option == 'h') {
 			fputs(usage, stdout);
 			return EXIT_DONE;
 		}
 		if (option == '?')
-			return EXIT_USAGE;
+			return usage_error("no such option", argv[optind - 1]);
+		if (option == ':')
+			return usage_error("a value is missing behind", argv[optind - 1]);
 		if (!take_option(option, optarg, &o))
 			return usage_error("not a value for this option", optarg);
 	}

@@ -21,7 +21,7 @@
 #include "base/log.h"
 
 #define BACKLOG 1024
-#define CONN_LIMIT 8192
+#define CONN_LIMIT 16384
 
 /* Without descriptors, accepting pauses for this long. */
 #define ACCEPT_PAUSE_MS 100

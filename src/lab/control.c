@@ -92,6 +92,8 @@ static int command_set(struct lab *lab, const struct json *j, struct buf *out, s
 		return err_set(e, ERR_CONFIG, "token: expected ear or simple");
 	if (lifetime != NULL && !json_integer(lifetime, 1, LAB_LIFETIME_MAX_S, &seconds))
 		return err_set(e, ERR_CONFIG, "lifetime: expected 1 to %d seconds", LAB_LIFETIME_MAX_S);
+	if (mint_prepare(lab->mint, form, e) < 0)
+		return -1;
 	lab->service.form = form;
 	lab->service.lifetime_s = (unsigned)seconds;
 	reply_ok(out);

@@ -14,6 +14,9 @@
 /* Read ahead while an answer is pending. */
 #define READ_AHEAD_MAX (64u << 10)
 
+/* Of one connection, so that a pipeline of many does not starve the rest. */
+#define REQUESTS_PER_ROUND 16
+
 enum phase {
 	PHASE_NEW,    /* not a byte yet */
 	PHASE_HEAD,   /* the head of a request must be complete soon */
@@ -29,7 +32,6 @@ struct http_conn {
 	struct pending pending;
 	struct dealt dealt;
 	enum phase phase;
-	bool hanging; /* this request is never answered */
 };
 
 static void on_resume(struct pending *p);
@@ -178,7 +180,6 @@ static void on_request(struct http_conn *h)
 	set_phase(h, PHASE_ANSWER);
 	target_count(t, route.name);
 	h->dealt = fault_deal(t, route.call);
-	h->hanging = h->dealt.fault == FAULT_HANG;
 	if (!pending_start(&h->pending, lab->loop, t, &h->dealt))
 		answer(h);
 }
@@ -189,7 +190,6 @@ static void on_broken(struct http_conn *h, unsigned status)
 	struct http_reply reply = { .status = status };
 
 	h->dealt = (struct dealt){ .fault = FAULT_NONE };
-	target_of(h)->refused++;
 	write_reply(h, &reply);
 	conn_finish(&h->conn);
 }
@@ -222,9 +222,13 @@ static void on_more(struct http_conn *h)
 		conn_set_deadline(&h->conn, HTTP_HEAD_TIMEOUT_MS);
 }
 
+/*
+ * A client that closes while it is kept waiting has most likely gone, and its call with it; one that only
+ * closed its direction loses by that no more than with the real services. A slow answer it still gets.
+ */
 static void while_pending(struct http_conn *h)
 {
-	if (h->conn.input_ended && h->hanging)
+	if (h->conn.input_ended && h->dealt.fault != FAULT_SLOW)
 		conn_close(&h->conn);
 	else if (conn_input(&h->conn).len > READ_AHEAD_MAX)
 		conn_pause(&h->conn, true);
@@ -263,9 +267,13 @@ void http_conn_input(struct conn *c)
 {
 	struct http_conn *h = http_conn_of(c);
 
-	while (!c->closed && !c->finishing && !conn_is_full(c)) {
+	for (int i = 0; !c->closed && !c->finishing && !conn_is_full(c); i++) {
 		if (pending_is_started(&h->pending)) {
 			while_pending(h);
+			return;
+		}
+		if (i == REQUESTS_PER_ROUND) {
+			conn_schedule(c);
 			return;
 		}
 		if (!input_step(h))

@@ -234,7 +234,7 @@ static int start(struct running *r, const struct lab_options *o, struct err *e)
 	lab->loop = loop_new(e);
 	if (lab->loop == NULL || watch_signals(r, e) < 0)
 		return -1;
-	lab->mint = mint_new(clock_unix(), e);
+	lab->mint = mint_new_for(o->form, clock_unix(), e);
 	if (lab->mint == NULL)
 		return err_wrap(e, "certificate authority");
 	init_service(lab, o);

@@ -59,9 +59,6 @@ void lab_stop(struct lab *lab);
 /* Runs until it is told to stop. Prints the line with the addresses when it is ready. */
 int lab_run(const struct lab_options *options, struct err *e) MUST_CHECK;
 
-/* `tng lab ...`; argv[0] is "lab". */
-int cmd_lab(int argc, char **argv);
-
 /* The servers' protocols. */
 extern const struct conn_ops aa_server;	     /* aa.c */
 extern const struct conn_ops asr_server;     /* asr.c */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mint - keys and certificates made at start, tokens in the two forms of Trustee.
+ * mint - keys and certificates, tokens in the two forms of Trustee.
  *
  * Two leaf keys: P-256 for EAR (ES256), RSA for simple (RS384). The RSA key signs challenges as well, which
  * only this service reads. Each leaf key has a certificate of either authority.
@@ -36,38 +36,46 @@ struct mint {
 	struct key *leaf_key[2]; /* by enum token_form */
 	struct authority ours;
 	struct authority foreign;
+	int64_t made_unix;
 };
 
-static int issue_leaves(struct authority *a, const struct mint *m, int64_t now, struct err *e)
+static int issue_leaf(struct mint *m, struct authority *a, enum token_form form, struct err *e)
 {
 	struct cert *issuer = cert_from_der(buf_bytes(&a->der), e);
+	struct issue_options leaf = {
+		.common_name = "TNG lab AS",
+		.organization = "TNG lab",
+		.subject_key = m->leaf_key[form],
+		.issuer_key = a->key,
+		.issuer = issuer,
+		.bare = true, /* like the signer of a Trustee demonstration */
+		.not_before = m->made_unix - DAY_S,
+		.not_after = m->made_unix + CERT_DAYS * (int64_t)DAY_S,
+	};
 	int rc = -1;
 
-	if (issuer == NULL)
-		return -1;
-	for (unsigned form = 0; form < 2; form++) {
-		struct issue_options leaf = {
-			.common_name = "TNG lab AS",
-			.organization = "TNG lab",
-			.subject_key = m->leaf_key[form],
-			.issuer_key = a->key,
-			.issuer = issuer,
-			.bare = true, /* like the signer of a Trustee demonstration */
-			.not_before = now - DAY_S,
-			.not_after = now + CERT_DAYS * (int64_t)DAY_S,
-		};
-
-		if (cert_issue(&leaf, &a->leaf_der[form], e) < 0)
-			goto out;
-	}
-	rc = 0;
-out:
+	if (issuer != NULL)
+		rc = cert_issue(&leaf, &a->leaf_der[form], e);
 	cert_free(issuer);
 	return rc;
 }
 
-static int authority_init(struct authority *a, const struct mint *m, const char *name, int64_t now,
-			  struct err *e)
+int mint_prepare(struct mint *m, enum token_form form, struct err *e)
+{
+	if (m->leaf_key[form] != NULL)
+		return 0;
+	m->leaf_key[form] = form == TOKEN_EAR ? key_new_p256(e) : key_new_rsa(RSA_BITS, e);
+	if (m->leaf_key[form] != NULL && issue_leaf(m, &m->ours, form, e) == 0 &&
+	    issue_leaf(m, &m->foreign, form, e) == 0)
+		return 0;
+	key_free(m->leaf_key[form]);
+	m->leaf_key[form] = NULL;
+	buf_clear(&m->ours.leaf_der[form]);
+	buf_clear(&m->foreign.leaf_der[form]);
+	return -1;
+}
+
+static int authority_init(struct authority *a, const char *name, int64_t now, struct err *e)
 {
 	struct issue_options ca = {
 		.common_name = name,
@@ -81,9 +89,7 @@ static int authority_init(struct authority *a, const struct mint *m, const char 
 	if (a->key == NULL)
 		return -1;
 	ca.subject_key = a->key;
-	if (cert_issue(&ca, &a->der, e) < 0)
-		return -1;
-	return issue_leaves(a, m, now, e);
+	return cert_issue(&ca, &a->der, e);
 }
 
 static void authority_release(struct authority *a)
@@ -94,24 +100,32 @@ static void authority_release(struct authority *a)
 	buf_release(&a->leaf_der[TOKEN_SIMPLE]);
 }
 
-struct mint *mint_new(int64_t now_unix, struct err *e)
+struct mint *mint_new_for(enum token_form form, int64_t now_unix, struct err *e)
 {
 	struct mint *m = mem_new_of(struct mint);
 
-	m->leaf_key[TOKEN_EAR] = key_new_p256(e);
-	if (m->leaf_key[TOKEN_EAR] == NULL)
-		goto fail;
-	m->leaf_key[TOKEN_SIMPLE] = key_new_rsa(RSA_BITS, e);
-	if (m->leaf_key[TOKEN_SIMPLE] == NULL)
-		goto fail;
+	m->made_unix = now_unix;
 	/* The same name: what tells them apart is the key. */
-	if (authority_init(&m->ours, m, "TNG lab CA", now_unix, e) < 0 ||
-	    authority_init(&m->foreign, m, "TNG lab CA", now_unix, e) < 0)
+	if (authority_init(&m->ours, "TNG lab CA", now_unix, e) < 0 ||
+	    authority_init(&m->foreign, "TNG lab CA", now_unix, e) < 0)
+		goto fail;
+	if (mint_prepare(m, form, e) < 0)
 		goto fail;
 	return m;
 fail:
 	mint_free(m);
 	return NULL;
+}
+
+struct mint *mint_new(int64_t now_unix, struct err *e)
+{
+	struct mint *m = mint_new_for(TOKEN_EAR, now_unix, e);
+
+	if (m != NULL && mint_prepare(m, TOKEN_SIMPLE, e) < 0) {
+		mint_free(m);
+		m = NULL;
+	}
+	return m;
 }
 
 void mint_free(struct mint *m)
@@ -380,6 +394,8 @@ int mint_token(const struct mint *m, const struct mint_options *o, struct buf *j
 	struct buf claims = { 0 };
 	int rc = -1;
 
+	if (m->leaf_key[o->form] == NULL)
+		return err_set(e, ERR_CONFIG, "no signer for this form of token");
 	if (format_header(m, o, &header, e) < 0)
 		goto out;
 	if (o->form == TOKEN_EAR)
@@ -409,6 +425,8 @@ int mint_challenge(const struct mint *m, int64_t now_unix, struct buf *out, stru
 	struct buf claims = { 0 };
 	int rc;
 
+	if (m->leaf_key[TOKEN_SIMPLE] == NULL)
+		return err_set(e, ERR_CONFIG, "no signer for challenges");
 	random_bytes(random, sizeof(random));
 	base64_encode(bytes_of(random, sizeof(random)), &nonce);
 	buf_format(&claims, "{\"nonce\":\"%s\",\"iat\":%lld,\"exp\":%lld}", buf_str(&nonce),
@@ -442,6 +460,9 @@ int mint_check_challenge(const struct mint *m, struct bytes jwt, int64_t now_uni
 	struct jwt parts;
 	int rc = -1;
 
+	/* Like the real one: who never issued a challenge has no key for them. */
+	if (m->leaf_key[TOKEN_SIMPLE] == NULL)
+		return err_set(e, ERR_TRUST, "no challenge was issued here");
 	if (jwt_split(jwt, &parts, e) < 0)
 		return -1;
 	/* The algorithm is ours whatever the header says: only one key signs these. */

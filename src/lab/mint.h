@@ -5,7 +5,7 @@
  *
  * A second authority, in which nobody has a reason to trust, signs what the fault "untrusted" asks for.
  *
- * Threads: any; a mint is constant once it is made.
+ * Threads: any; what is const here does not change a mint.
  */
 #pragma once
 
@@ -21,7 +21,15 @@ enum token_form { TOKEN_EAR, TOKEN_SIMPLE };
 
 struct mint;
 
+/* With the signers of both forms. */
 struct mint *mint_new(int64_t now_unix, struct err *e);
+
+/* With that of one form only: an RSA key, for simple tokens and for challenges, takes some 0.3 s to make. */
+struct mint *mint_new_for(enum token_form form, int64_t now_unix, struct err *e);
+
+/* Makes the signer of this form if there is none yet. */
+int mint_prepare(struct mint *m, enum token_form form, struct err *e) MUST_CHECK;
+
 void mint_free(struct mint *m);
 
 /* Appends PEM: the authority's certificate, as in DIR/ca.pem. */
@@ -56,9 +64,12 @@ struct mint_options {
 	bool padded_x5c;
 };
 
-/* Appends a token. */
+/* Appends a token. The signer of its form must be there: else ERR_CONFIG. */
 int mint_token(const struct mint *m, const struct mint_options *o, struct buf *jwt, struct err *e) MUST_CHECK;
 
-/* Appends {"extra-params":{"jwt":...},"nonce":...}, and the other way round: is this a challenge of ours? */
+/*
+ * Appends {"extra-params":{"jwt":...},"nonce":...}, and the other way round: is this a challenge of ours?
+ * Needs the signer of simple tokens; without it there are no challenges of ours.
+ */
 int mint_challenge(const struct mint *m, int64_t now_unix, struct buf *out, struct err *e) MUST_CHECK;
 int mint_check_challenge(const struct mint *m, struct bytes jwt, int64_t now_unix, struct err *e) MUST_CHECK;

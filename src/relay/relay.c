@@ -115,7 +115,10 @@ static void run(struct relay *r)
 		run_pipe(r, &r->to_near, r->far, r->near);
 }
 
-/* The abort of a side whose pipe is stalled must not wait until the other side reads again. */
+/*
+ * An abort shows when the source is pulled. Where that does not happen any more, because the sink is full or
+ * the direction has ended, it must be passed on all the same.
+ */
 static void on_ready(struct relay *r, struct stream *s)
 {
 	struct pipe *out = s == r->near ? &r->to_far : &r->to_near;
@@ -127,7 +130,7 @@ static void on_ready(struct relay *r, struct stream *s)
 		run_pipe(r, out, s, other);
 	if (!r->over && s->writable)
 		run_pipe(r, s == r->near ? &r->to_near : &r->to_far, other, s);
-	if (!r->over && s->aborted && !other->writable)
+	if (!r->over && s->aborted && (!other->writable || out->ended || out->cut))
 		settle(r, failed_end(r, s, IO_RESET));
 	if (!r->over)
 		settle_if_done(r);
@@ -157,6 +160,8 @@ static void release(struct relay *r, enum stream_close how)
 	r->over = true;
 	r->near->ops->close(r->near, how);
 	r->far->ops->close(r->far, how);
+	r->near = NULL;
+	r->far = NULL;
 }
 
 static void on_task(struct task *t)

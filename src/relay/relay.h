@@ -42,7 +42,7 @@ struct pipe {
 /* Embedded in its owner. */
 struct relay {
 	struct worker *worker;
-	struct stream *near;
+	struct stream *near; /* NULL when both have been closed */
 	struct stream *far;
 	struct relay_events *events;
 	struct stream_events near_events;
@@ -60,5 +60,5 @@ struct relay {
 void relay_start(struct relay *r, struct worker *w, struct stream *near, struct stream *far,
 		 struct relay_events *events);
 
-/* Closes both streams now. finished is not called. */
+/* Closes both streams now, also when the end was found out but not yet told. finished is not called. */
 void relay_cancel(struct relay *r, enum stream_close how);

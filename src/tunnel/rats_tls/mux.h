@@ -75,7 +75,6 @@ bool mux_session_is_closing(const struct mux_session *s);
  * Embed in the owner. One of the two comes, once, unless mux_stream_stream()->ops->close came first. The stream
  * stays until its owner closes it, also after failed.
  */
-/* Embed in the owner. One of the two comes, once, unless mux_stream_stream()->ops->close came first. */
 struct mux_connect_events {
 	void (*answered)(struct mux_connect_events *self, int status);
 	void (*failed)(struct mux_connect_events *self, enum reason reason, const struct err *why);

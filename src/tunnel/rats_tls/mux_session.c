@@ -593,8 +593,6 @@ unsigned mux_session_room(const struct mux_session *s)
 	uint32_t most;
 
 	if (s->role != MUX_CLIENT || mux_session_is_closing(s))
-	if (s->role != MUX_CLIENT || s->over || s->draining || s->send_failure != IO_OK ||
-	    !nghttp2_session_check_request_allowed(s->ng))
 		return 0;
 	most = nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 	return most > s->live ? most - s->live : 0;

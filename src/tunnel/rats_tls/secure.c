@@ -183,6 +183,9 @@ static void on_task(struct task *t)
 		tell_success(s);
 		return;
 	}
+	/* The owner may close the stream later than now. */
+	loop_unwatch(s->side->worker->loop, &s->rs->watch);
+	s->rs->secure = NULL;
 	secure_free(s);
 	events->failed(events, reason, &why);
 }

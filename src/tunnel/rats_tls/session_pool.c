@@ -21,6 +21,7 @@
 #include "io/worker.h"
 #include "tunnel/rats_tls/record_stream.h"
 
+#define REAP_MS 1000 /* between two looks whether a retired session can go */
 #define UNKNOWN_ROOM 100 /* RFC 9113 6.5.2 recommends peers to allow at least this */
 
 enum session_state { SESSION_DIALING, SESSION_SECURING, SESSION_READY, SESSION_JUDGING, SESSION_RETIRED };
@@ -49,16 +50,17 @@ struct session {
 	struct record_stream tls;
 	struct mux_session *mux;
 	struct mux_session_events mux_events;
-	unsigned streams; /* given out and not yet closed, as far as we were told */
+	uint64_t used_ms; /* when it last had a stream */
 	bool ended;
 	bool attested;
 	uint64_t verdict_expires_ms;
+	bool is_fresh; /* the verdict serves at least those who waited for it */
 	char tee[32];
 	struct buf cert;
 	uint8_t cert_sha256[32];
 	struct verify_call *verifying;
 	struct verify_events verify_events;
-	struct timer idle; /* without streams; also looks whether a retired one can go */
+	struct timer idle; /* looks whether it can go */
 	struct task reap;
 };
 
@@ -123,33 +125,35 @@ static void retire(struct session *s)
 		return;
 	if (s->state == SESSION_DIALING || s->state == SESSION_SECURING)
 		s->dest->opening--;
+	if (s->verifying != NULL) {
+		verify_call_cancel(s->verifying);
+		s->verifying = NULL;
+	}
 	s->state = SESSION_RETIRED;
 	if (s->mux != NULL && !s->ended)
 		mux_session_drain(s->mux);
 	task_schedule(loop_of(s->dest), &s->reap);
-	timer_start(loop_of(s->dest), &s->idle, 1000);
+	timer_start(loop_of(s->dest), &s->idle, REAP_MS);
 }
 
+/* Looks now and then: that the last stream has been closed is told by nobody. */
 static void on_idle(struct timer *t)
 {
 	struct session *s = container_of(t, struct session, idle);
+	struct loop *loop = loop_of(s->dest);
+	unsigned limit = s->dest->pool->options.pool_idle_ms;
 
 	if (s->state == SESSION_RETIRED) {
-		timer_start(loop_of(s->dest), &s->idle, 1000);
-		task_schedule(loop_of(s->dest), &s->reap);
-	} else if (s->mux != NULL && mux_session_streams(s->mux) == 0) {
-		retire(s);
-	}
-}
-
-static void watch_idle(struct session *s)
-{
-	if (s->state == SESSION_RETIRED)
+		timer_start(loop, &s->idle, REAP_MS);
+		task_schedule(loop, &s->reap);
 		return;
+	}
 	if (mux_session_streams(s->mux) > 0)
-		timer_cancel(loop_of(s->dest), &s->idle);
-	else if (!timer_is_started(&s->idle))
-		timer_start(loop_of(s->dest), &s->idle, s->dest->pool->options.pool_idle_ms);
+		s->used_ms = loop_now_ms(loop);
+	if (loop_now_ms(loop) - s->used_ms >= limit)
+		retire(s);
+	else
+		timer_start(loop, &s->idle, MAX(limit / 4, 1u));
 }
 
 static void on_changed(struct mux_session_events *self)
@@ -158,8 +162,8 @@ static void on_changed(struct mux_session_events *self)
 
 	if (s->state == SESSION_RETIRED)
 		task_schedule(loop_of(s->dest), &s->reap);
-	else
-		watch_idle(s);
+	else if (mux_session_is_closing(s->mux))
+		retire(s);
 	task_schedule(loop_of(s->dest), &s->dest->serve);
 }
 
@@ -209,6 +213,7 @@ static void session_failed(struct session *s, enum reason reason, const struct e
 static void keep_verdict(struct session *s, const struct verdict *v)
 {
 	s->attested = true;
+	s->is_fresh = true;
 	s->verdict_expires_ms = v->expires_ms;
 	snprintf(s->tee, sizeof(s->tee), "%s", v->tee);
 }
@@ -239,7 +244,8 @@ static void on_secured(struct secure_events *self, const struct secured *result)
 	d->opening--;
 	s->state = SESSION_READY;
 	d->last_room = MAX(mux_session_room(s->mux), 1u);
-	watch_idle(s);
+	s->used_ms = loop_now_ms(loop_of(d));
+	timer_start(loop_of(d), &s->idle, MAX(d->pool->options.pool_idle_ms / 4, 1u));
 	task_schedule(loop_of(d), &d->serve);
 }
 
@@ -348,7 +354,7 @@ static bool is_believed(struct session *s)
 	struct verifier *verifier = s->dest->pool->options.side->verifier;
 	struct verdict v;
 
-	if (verifier == NULL || clock_ms() < s->verdict_expires_ms)
+	if (verifier == NULL || s->is_fresh || clock_ms() < s->verdict_expires_ms)
 		return true;
 	if (verifier_cached(verifier, s->cert_sha256, &v)) {
 		keep_verdict(s, &v);
@@ -457,7 +463,7 @@ static bool ask(struct session_open *o, struct session *s)
 	o->stream = stream;
 	o->session = s;
 	stop_waiting(o);
-	watch_idle(s);
+	s->used_ms = loop_now_ms(loop_of(o->dest));
 	return true;
 }
 
@@ -525,6 +531,8 @@ static void serve(struct task *t)
 		if (s == NULL || !ask(o, s))
 			break;
 	}
+	LIST_EACH (link, &d->sessions)
+		container_of(link, struct session, link)->is_fresh = false;
 	if (!list_is_empty(&d->waiting) && !is_judging(d))
 		open_more(d);
 }

@@ -222,6 +222,26 @@ static void the_signer_has_no_extensions_and_the_authority_is_one(void **state)
 	assert_true(bytes_equal(cert_der(f.chain.items[1]), cert_der(f.anchors.items[0])));
 }
 
+static void a_mint_for_one_form_learns_the_other(void **state)
+{
+	struct mint *m;
+	struct buf out = { 0 };
+	struct order o;
+	struct err e;
+
+	(void)state;
+	m = mint_new_for(TOKEN_EAR, NOW, &e);
+	assert_non_null(m);
+	order_init(&o, TOKEN_SIMPLE);
+	assert_int_equal(mint_token(m, &o.options, &out, &e), -1);
+	assert_int_equal(mint_challenge(m, NOW, &out, &e), -1);
+	assert_int_equal(out.len, 0);
+	assert_int_equal(mint_prepare(m, TOKEN_SIMPLE, &e), 0);
+	assert_int_equal(mint_token(m, &o.options, &out, &e), 0);
+	buf_release(&out);
+	mint_free(m);
+}
+
 static void challenges_are_those_of_this_service_and_young(void **state)
 {
 	struct buf answer = { 0 };
@@ -264,6 +284,7 @@ int main(void)
 		cmocka_unit_test(each_fault_is_refused_for_its_own_reason),
 		cmocka_unit_test(ear_tokens_say_when_they_do_not_affirm),
 		cmocka_unit_test(the_signer_has_no_extensions_and_the_authority_is_one),
+		cmocka_unit_test(a_mint_for_one_form_learns_the_other),
 		cmocka_unit_test(challenges_are_those_of_this_service_and_young),
 	};
 

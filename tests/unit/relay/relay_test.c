@@ -283,6 +283,39 @@ static void an_abort_is_noticed_while_its_bytes_are_stalled(void **state)
 	assert_int_equal(x->far.how, STREAM_ABORT);
 }
 
+static void an_abort_after_a_half_close_is_passed_on(void **state)
+{
+	struct fixture *x = *state;
+
+	x->near.input_end = IO_END;
+	start(x);
+	run(x);
+	assert_true(x->far.shut);
+	assert_false(x->finished);
+	x->near.stream.aborted = true;
+	ready(&x->near);
+	run(x);
+	assert_true(x->finished);
+	assert_int_equal(x->end, RELAY_NEAR_RESET);
+	assert_int_equal(x->far.how, STREAM_ABORT);
+}
+
+static void a_relay_that_has_not_told_its_end_can_be_cancelled(void **state)
+{
+	struct fixture *x = *state;
+
+	buf_append_str(&x->near.input, "x");
+	start(x);
+	run(x);
+	x->near.input_end = IO_RESET;
+	ready(&x->near);
+	assert_false(x->near.closed);
+	relay_cancel(&x->relay, STREAM_ABORT);
+	assert_true(x->near.closed && x->far.closed);
+	run(x);
+	assert_false(x->finished);
+}
+
 static void it_is_not_finished_while_a_side_still_flushes(void **state)
 {
 	struct fixture *x = *state;
@@ -351,6 +384,8 @@ int main(void)
 		relay_test(a_broken_side_is_told_apart_from_a_reset_one),
 		relay_test(what_a_side_sent_before_it_stopped_taking_still_arrives),
 		relay_test(an_abort_is_noticed_while_its_bytes_are_stalled),
+		relay_test(an_abort_after_a_half_close_is_passed_on),
+		relay_test(a_relay_that_has_not_told_its_end_can_be_cancelled),
 		relay_test(it_is_not_finished_while_a_side_still_flushes),
 		relay_test(nothing_new_is_read_while_the_budget_is_used_up),
 		relay_test(what_a_side_already_holds_leaves_even_without_budget),
