@@ -2,20 +2,24 @@
 /* pool - a free list over a shared budget. */
 #include "io/pool.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
 #include "io/loop.h"
 
-#define FREE_BUFFERS 16	     /* kept for the next borrower; they count as unused */
+#define FREE_BUFFERS 16	     /* of each size are kept for the next borrower; they count as unused */
 #define ROOM_CHECK_MS 20 /* another worker's buffers may have come back */
+
+static const size_t sizes[] = { POOL_PIECE_SIZE, POOL_RECORD_SIZE, POOL_BUF_SIZE };
+#define SIZES ARRAY_SIZE(sizes)
 
 struct pool {
 	struct loop *loop;
 	struct pool_budget *budget;
-	struct pool_buf *free;
-	unsigned free_count;
+	struct pool_buf *free[SIZES];
+	unsigned free_count[SIZES];
 	struct list waiters;
 	struct task wake;
 	struct timer check;
@@ -29,7 +33,7 @@ static void wake_waiters(struct task *t)
 	struct pool *p = container_of(t, struct pool, wake);
 	unsigned most = 64;
 
-	while (most-- > 0 && pool_has_room(p)) {
+	while (most-- > 0 && !pool_is_over(p)) {
 		struct list *link = list_pop(&p->waiters);
 
 		if (link == NULL)
@@ -76,11 +80,13 @@ void pool_free(struct pool *p)
 		return;
 	task_cancel(&p->wake);
 	timer_cancel(p->loop, &p->check);
-	while (p->free != NULL) {
-		struct pool_buf *b = p->free;
+	for (size_t i = 0; i < SIZES; i++) {
+		while (p->free[i] != NULL) {
+			struct pool_buf *b = p->free[i];
 
-		p->free = b->next;
-		free(b);
+			p->free[i] = b->next;
+			free(b);
+		}
 	}
 	munmap(p->cipher, POOL_BUF_SIZE);
 	munmap(p->plain, POOL_BUF_SIZE);
@@ -97,22 +103,49 @@ uint8_t *pool_plain_scratch(struct pool *p)
 	return p->plain;
 }
 
-bool pool_has_room(const struct pool *p)
+static size_t used(const struct pool *p)
 {
-	return atomic_load_explicit(&p->budget->used, memory_order_relaxed) < p->budget->limit;
+	return atomic_load_explicit(&p->budget->used, memory_order_relaxed);
 }
 
-struct pool_buf *pool_take(struct pool *p)
+size_t pool_read_size(const struct pool *p, size_t piece)
 {
-	struct pool_buf *b = p->free;
+	return pool_has_room(p) ? POOL_READ_SIZE : piece;
+}
 
-	atomic_fetch_add_explicit(&p->budget->used, sizeof(*b), memory_order_relaxed);
+bool pool_has_room(const struct pool *p)
+{
+	return used(p) < p->budget->limit / 2;
+}
+
+bool pool_is_over(const struct pool *p)
+{
+	return used(p) / 2 >= p->budget->limit;
+}
+
+static size_t size_index(size_t size)
+{
+	size_t i = 0;
+
+	assert(size <= POOL_BUF_SIZE);
+	while (sizes[i] < size)
+		i++;
+	return i;
+}
+
+struct pool_buf *pool_take(struct pool *p, size_t size)
+{
+	size_t i = size_index(size);
+	struct pool_buf *b = p->free[i];
+
+	atomic_fetch_add_explicit(&p->budget->used, sizeof(*b) + sizes[i], memory_order_relaxed);
 	if (b != NULL) {
-		p->free = b->next;
-		p->free_count--;
+		p->free[i] = b->next;
+		p->free_count[i]--;
 	} else {
 		/* Not zeroed: its pages are touched as far as they are filled. */
-		b = mem_resize(NULL, sizeof(*b));
+		b = mem_resize(NULL, sizeof(*b) + sizes[i]);
+		b->size = sizes[i];
 	}
 	b->next = NULL;
 	b->start = 0;
@@ -122,11 +155,13 @@ struct pool_buf *pool_take(struct pool *p)
 
 void pool_give(struct pool *p, struct pool_buf *b)
 {
-	atomic_fetch_sub_explicit(&p->budget->used, sizeof(*b), memory_order_relaxed);
-	if (p->free_count < FREE_BUFFERS) {
-		b->next = p->free;
-		p->free = b;
-		p->free_count++;
+	size_t i = size_index(b->size);
+
+	atomic_fetch_sub_explicit(&p->budget->used, sizeof(*b) + b->size, memory_order_relaxed);
+	if (p->free_count[i] < FREE_BUFFERS) {
+		b->next = p->free[i];
+		p->free[i] = b;
+		p->free_count[i]++;
 	} else {
 		free(b);
 	}

@@ -4,8 +4,10 @@
  *
  * Two scratch buffers serve every read and every seal of the worker; a connection borrows a buffer of its own
  * only while bytes are in flight that its other side did not take. All pools of the process share one
- * budget: who is about to read asks pool_has_room() first, and waits when there is none. So the budget is
- * exceeded by a few buffers for each worker at most, and pool_take() never fails.
+ * budget. While less than half of it is used, everybody reads as much as there is; beyond that, a piece at a
+ * time (pool_read_size()), so that those who stall keep little. Nobody is ever stopped from reading: a few
+ * hundred stalled readers must not hold back the others, and an end that nobody reads would never be
+ * noticed. So the budget is exceeded by at most one small buffer in each direction of a connection.
  *
  * Threads: a pool belongs to its worker, the budget to all.
  */
@@ -20,7 +22,9 @@
 
 /* Four full TLS records with their overhead, a partial one in front of them, and room to spare. */
 #define POOL_READ_SIZE 65536
-#define POOL_BUF_SIZE (POOL_READ_SIZE + 17408)
+#define POOL_RECORD_SIZE 17408 /* one TLS record and what we may have to say ourselves */
+#define POOL_PIECE_SIZE 4608   /* what is read at a time from a plain socket when the budget is short */
+#define POOL_BUF_SIZE (POOL_READ_SIZE + POOL_RECORD_SIZE)
 
 struct pool_budget {
 	size_t limit; /* bytes */
@@ -31,7 +35,8 @@ struct pool_buf {
 	struct pool_buf *next; /* free for the borrower's use */
 	size_t start;	       /* of what is still wanted */
 	size_t end;
-	uint8_t data[POOL_BUF_SIZE];
+	size_t size;	       /* of data */
+	uint8_t data[];
 };
 
 /* Told when there is room again. Initialise the link with list_init(). */
@@ -51,11 +56,18 @@ void pool_free(struct pool *p);
 uint8_t *pool_cipher_scratch(struct pool *p);
 uint8_t *pool_plain_scratch(struct pool *p);
 
+/* How much to read at once: POOL_READ_SIZE, or piece when the budget is short. */
+size_t pool_read_size(const struct pool *p, size_t piece);
+
+/* Less than half of the budget is used. */
 bool pool_has_room(const struct pool *p);
 
-/* An empty buffer (start == end == 0). Give it back. */
-struct pool_buf *pool_take(struct pool *p);
+/* Twice the budget is used: what many streams of one peer can do together. */
+bool pool_is_over(const struct pool *p);
+
+/* An empty buffer (start == end == 0) for at least size bytes, POOL_BUF_SIZE at most. Give it back. */
+struct pool_buf *pool_take(struct pool *p, size_t size);
 void pool_give(struct pool *p, struct pool_buf *b);
 
-/* keeps w; room is called once, from the loop, when a buffer has come back. Cancel with list_remove(). */
+/* keeps w; room is called once, from the loop, when the pool is not over any more. Cancel with list_remove(). */
 void pool_wait(struct pool *p, struct pool_waiter *w);

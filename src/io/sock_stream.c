@@ -42,6 +42,7 @@ static enum io_result pull(struct stream *stream, struct bytes *view)
 {
 	struct sock_stream *s = from_stream(stream);
 	uint8_t *scratch = pool_plain_scratch(s->worker->pool);
+	size_t size;
 	ssize_t n;
 
 	if (s->left != NULL) {
@@ -54,8 +55,9 @@ static enum io_result pull(struct stream *stream, struct bytes *view)
 	}
 	if (!stream->readable)
 		return IO_AGAIN;
+	size = pool_read_size(s->worker->pool, POOL_PIECE_SIZE);
 	do {
-		n = recv(s->watch.fd, scratch, POOL_READ_SIZE, 0);
+		n = recv(s->watch.fd, scratch, size, 0);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN) {
 		stream->readable = false;
@@ -65,7 +67,7 @@ static enum io_result pull(struct stream *stream, struct bytes *view)
 		return IO_RESET;
 	if (n == 0)
 		return stream->aborted ? IO_RESET : IO_END;
-	if (n < POOL_READ_SIZE && !s->hung_up)
+	if ((size_t)n < size && !s->hung_up)
 		stream->readable = false;
 	s->view = *view = bytes_of(scratch, (size_t)n);
 	return IO_OK;
@@ -81,7 +83,6 @@ static void consumed(struct stream *stream, size_t len)
 		if (s->left->start == s->left->end) {
 			pool_give(s->worker->pool, s->left);
 			s->left = NULL;
-			stream->holds = false;
 		}
 		return;
 	}
@@ -89,10 +90,9 @@ static void consumed(struct stream *stream, size_t len)
 	s->view = (struct bytes){ NULL, 0 };
 	if (rest.len == 0)
 		return;
-	s->left = pool_take(s->worker->pool);
+	s->left = pool_take(s->worker->pool, rest.len);
 	memcpy(s->left->data, rest.data, rest.len);
 	s->left->end = rest.len;
-	stream->holds = true;
 }
 
 /* The kernel tells an error once; a read that comes later would see a clean end. */

@@ -62,6 +62,5 @@ struct stream {
 	bool readable;
 	bool writable;
 	bool flushing; /* shutdown() was called and bytes are still on their way */
-	bool holds;    /* keeps bytes to pull, or part of a record, in a buffer: pulling needs no other one */
 	bool aborted;  /* the other side aborted; bytes that came before may still be pulled */
 };

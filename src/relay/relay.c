@@ -3,8 +3,8 @@
  * relay - two pipes and how they end.
  *
  * A pipe moves what it can in one turn: pull, push, consume. It stops when the source has nothing, when the
- * sink is full, when the budget for buffers is used up, or after TURN_PULLS pulls, so that a fast flow does
- * not starve the others; then the task goes on in the next round.
+ * sink is full, or after TURN_PULLS pulls, so that a fast flow does not starve the others; then the task goes
+ * on in the next round.
  *
  * Streams report into ready(), possibly from deep inside a multiplexed session, so the end of the relay is
  * told from the task and never from there.
@@ -43,15 +43,6 @@ static void settle_if_done(struct relay *r)
 		settle(r, RELAY_DONE);
 }
 
-/* What the source already holds must be able to leave; only a new read needs room. */
-static bool has_room(struct relay *r, const struct stream *from)
-{
-	if (from->holds || pool_has_room(r->worker->pool))
-		return true;
-	pool_wait(r->worker->pool, &r->waiter);
-	return false;
-}
-
 /*
  * A side that takes no more may have sent something before it went away, an answer for instance: that is
  * still carried to the other side before the abort is.
@@ -75,7 +66,7 @@ static void run_pipe(struct relay *r, struct pipe *p, struct stream *from, struc
 		enum io_result result;
 		size_t taken = 0;
 
-		if (!to->writable || !has_room(r, from))
+		if (!to->writable)
 			return;
 		result = from->ops->pull(from, &view);
 		if (result == IO_AGAIN)
@@ -146,17 +137,9 @@ static void far_ready(struct stream_events *self, struct stream *s)
 	on_ready(container_of(self, struct relay, far_events), s);
 }
 
-static void on_room(struct pool_waiter *w)
-{
-	struct relay *r = container_of(w, struct relay, waiter);
-
-	task_schedule(r->worker->loop, &r->task);
-}
-
 static void release(struct relay *r, enum stream_close how)
 {
 	task_cancel(&r->task);
-	list_remove(&r->waiter.link);
 	r->over = true;
 	r->near->ops->close(r->near, how);
 	r->far->ops->close(r->far, how);
@@ -184,8 +167,6 @@ void relay_start(struct relay *r, struct worker *w, struct stream *near, struct 
 	near->events = &r->near_events;
 	far->events = &r->far_events;
 	task_init(&r->task, on_task);
-	list_init(&r->waiter.link);
-	r->waiter.room = on_room;
 	r->moved_ms = loop_now_ms(w->loop);
 	task_schedule(w->loop, &r->task);
 }

@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 #include "io/loop.h"
-#include "io/pool.h"
 #include "io/stream.h"
 
 struct worker;
@@ -48,7 +47,6 @@ struct relay {
 	struct stream_events near_events;
 	struct stream_events far_events;
 	struct task task;	   /* goes on where a turn stopped, or tells the end */
-	struct pool_waiter waiter; /* for room to read */
 	uint64_t moved_ms; /* loop time of the last byte in either direction, for the owner's idle limit */
 	struct pipe to_far;
 	struct pipe to_near;

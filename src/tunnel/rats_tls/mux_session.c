@@ -103,7 +103,7 @@ uint8_t *mux_batch_reserve(struct mux_session *s, size_t len)
 	if (s->send_failure != IO_OK)
 		return NULL;
 	if (s->batch == NULL)
-		s->batch = pool_take(s->worker->pool);
+		s->batch = pool_take(s->worker->pool, POOL_BUF_SIZE);
 	return POOL_BUF_SIZE - s->batch->end >= need ? s->batch->data + s->batch->end : NULL;
 }
 

@@ -36,11 +36,6 @@ static bool has_ended(const struct mux_stream *m)
 	return m->failure != IO_OK || m->end_received;
 }
 
-static void update_holds(struct mux_stream *m)
-{
-	m->stream.holds = m->first != NULL || is_shown(m);
-}
-
 /* Connection window. The part that queued bytes fill is kept back while the pool has no room: it
  * bounds what all streams can fill. */
 
@@ -54,7 +49,7 @@ static void give_connection_window(struct mux_session *s, size_t len)
 
 void mux_hold(struct mux_session *s, size_t len)
 {
-	if (pool_has_room(s->worker->pool)) {
+	if (!pool_is_over(s->worker->pool)) {
 		give_connection_window(s, len);
 		return;
 	}
@@ -104,21 +99,20 @@ void mux_stream_queue(struct mux_stream *m, struct bytes data)
 		struct pool_buf *b = m->last;
 		size_t len;
 
-		if (b == NULL || b->end == POOL_BUF_SIZE) {
-			b = pool_take(pool);
+		if (b == NULL || b->end == b->size) {
+			b = pool_take(pool, MIN(data.len, (size_t)POOL_BUF_SIZE));
 			if (m->last != NULL)
 				m->last->next = b;
 			else
 				m->first = b;
 			m->last = b;
 		}
-		len = MIN(data.len, POOL_BUF_SIZE - b->end);
+		len = MIN(data.len, b->size - b->end);
 		memcpy(b->data + b->end, data.data, len);
 		b->end += len;
 		data = bytes_of(data.data + len, data.len - len);
 	}
 	m->stream.readable = true;
-	update_holds(m);
 }
 
 static void consume_queue(struct mux_stream *m, size_t len)
@@ -141,7 +135,6 @@ static void drop_queue(struct mux_stream *m)
 {
 	while (m->first != NULL)
 		consume_queue(m, m->first->end - m->first->start);
-	update_holds(m);
 }
 
 static enum io_result pull(struct stream *stream, struct bytes *view)
@@ -176,7 +169,6 @@ static void consumed(struct stream *stream, size_t len)
 		consume_queue(m, len);
 	}
 	give_stream_window(m, len);
-	update_holds(m);
 }
 
 /*
@@ -193,7 +185,6 @@ void mux_stream_show_chunk(struct mux_session *s)
 
 	m->stream.readable = true;
 	m->stream.writable = false;
-	update_holds(m);
 	m->stream.events->ready(m->stream.events, &m->stream);
 
 	m = s->chunk_of;
@@ -208,7 +199,6 @@ void mux_stream_show_chunk(struct mux_session *s)
 		m->stream.writable = writable;
 	if (rest.len == 0) {
 		m->stream.readable = has_ended(m);
-		update_holds(m);
 		grow_window(m, len);
 		return;
 	}

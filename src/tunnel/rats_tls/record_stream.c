@@ -20,14 +20,11 @@
 #include "io/sock.h"
 #include "io/worker.h"
 
+#define CONTROL_ROOM 256 /* for alerts and KeyUpdates behind the data */
+
 static struct record_stream *from_stream(struct stream *s)
 {
 	return container_of(s, struct record_stream, stream);
-}
-
-static void update_holds(struct record_stream *s)
-{
-	s->stream.holds = s->in != NULL || s->plain != NULL;
 }
 
 static enum io_result fail(struct record_stream *s, enum io_result how)
@@ -92,14 +89,14 @@ static enum io_result send_sealed(struct record_stream *s, const uint8_t *sealed
 	if (sent == len)
 		return IO_OK;
 	if (s->out == NULL)
-		s->out = pool_take(s->worker->pool);
-	if (POOL_BUF_SIZE - s->out->end < len - sent) {
+		s->out = pool_take(s->worker->pool, MIN(len - sent + CONTROL_ROOM, (size_t)POOL_BUF_SIZE));
+	if (s->out->size - s->out->end < len - sent) {
 		memmove(s->out->data, s->out->data + s->out->start, s->out->end - s->out->start);
 		s->out->end -= s->out->start;
 		s->out->start = 0;
 	}
 	/* Control records only come on top of one push, and a flood of them is broken off by record_open(). */
-	if (POOL_BUF_SIZE - s->out->end < len - sent)
+	if (s->out->size - s->out->end < len - sent)
 		return fail(s, IO_BROKEN);
 	memcpy(s->out->data + s->out->end, sealed + sent, len - sent);
 	s->out->end += len - sent;
@@ -152,7 +149,7 @@ static void keep_partial(struct record_stream *s, struct bytes rest)
 {
 	if (rest.len == 0)
 		return;
-	s->in = pool_take(s->worker->pool);
+	s->in = pool_take(s->worker->pool, rest.len);
 	memcpy(s->in->data, rest.data, rest.len);
 	s->in->end = rest.len;
 }
@@ -191,6 +188,7 @@ static enum io_result open_records(struct record_stream *s, struct bytes cipher)
 static enum io_result pull_socket(struct record_stream *s, struct bytes *view)
 {
 	uint8_t *scratch = pool_cipher_scratch(s->worker->pool);
+	size_t size = pool_read_size(s->worker->pool, RECORD_MAX_WIRE);
 
 	while (s->stream.readable) {
 		size_t have = 0;
@@ -202,7 +200,7 @@ static enum io_result pull_socket(struct record_stream *s, struct bytes *view)
 			memcpy(scratch, s->in->data + s->in->start, have);
 		}
 		do {
-			n = recv(s->watch.fd, scratch + have, POOL_READ_SIZE, 0);
+			n = recv(s->watch.fd, scratch + have, size, 0);
 		} while (n < 0 && errno == EINTR);
 		if (n < 0 && errno == EAGAIN) {
 			s->stream.readable = false;
@@ -212,14 +210,13 @@ static enum io_result pull_socket(struct record_stream *s, struct bytes *view)
 			s->truncated = n == 0;
 			return fail(s, IO_RESET);
 		}
-		if (n < POOL_READ_SIZE && !s->hung_up)
+		if ((size_t)n < size && !s->hung_up)
 			s->stream.readable = false;
 		if (s->in != NULL) {
 			pool_give(s->worker->pool, s->in);
 			s->in = NULL;
 		}
 		result = open_records(s, bytes_of(scratch, have + (size_t)n));
-		update_holds(s);
 		if (result == IO_OK)
 			*view = s->view;
 		if (result != IO_AGAIN)
@@ -240,7 +237,6 @@ static enum io_result pull_early(struct record_stream *s, struct bytes *view)
 	s->in = NULL;
 	s->in_is_new = false;
 	result = open_records(s, bytes_of(scratch, have));
-	update_holds(s);
 	if (result == IO_OK)
 		*view = s->view;
 	return result;
@@ -281,18 +277,16 @@ static void consumed(struct stream *stream, size_t len)
 		if (s->plain->start == s->plain->end) {
 			pool_give(s->worker->pool, s->plain);
 			s->plain = NULL;
-			update_holds(s);
 		}
 		return;
 	}
 	rest = bytes_of(s->view.data + len, s->view.len - len);
 	s->view = (struct bytes){ NULL, 0 };
 	if (rest.len > 0) {
-		s->plain = pool_take(s->worker->pool);
+		s->plain = pool_take(s->worker->pool, rest.len);
 		memcpy(s->plain->data, rest.data, rest.len);
 		s->plain->end = rest.len;
 	}
-	update_holds(s);
 }
 
 static enum io_result push(struct stream *stream, struct bytes data, size_t *taken)
@@ -415,7 +409,6 @@ void record_stream_open(struct record_stream *s, const struct record_side *rx, c
 	s->stream.writable = true;
 	keep_partial(s, early);
 	s->in_is_new = s->in != NULL;
-	update_holds(s);
 }
 
 /* A server that wants our certificate says so when our handshake is already over (rats-tls.md 8). */

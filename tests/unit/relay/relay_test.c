@@ -333,45 +333,6 @@ static void it_is_not_finished_while_a_side_still_flushes(void **state)
 	assert_int_equal(x->end, RELAY_DONE);
 }
 
-static void nothing_new_is_read_while_the_budget_is_used_up(void **state)
-{
-	struct fixture *x = *state;
-	struct pool_buf *held[64];
-	size_t count = 0;
-
-	while (pool_has_room(x->worker.pool))
-		held[count++] = pool_take(x->worker.pool);
-	buf_append_str(&x->near.input, "waits");
-	start(x);
-	run(x);
-	assert_int_equal(x->far.taken.len, 0);
-	while (count > 0)
-		pool_give(x->worker.pool, held[--count]);
-	run(x);
-	assert_string_equal(buf_str(&x->far.taken), "waits");
-	relay_cancel(&x->relay, STREAM_ABORT);
-	assert_true(x->near.closed && x->far.closed);
-	assert_false(x->finished);
-}
-
-static void what_a_side_already_holds_leaves_even_without_budget(void **state)
-{
-	struct fixture *x = *state;
-	struct pool_buf *held[64];
-	size_t count = 0;
-
-	while (pool_has_room(x->worker.pool))
-		held[count++] = pool_take(x->worker.pool);
-	buf_append_str(&x->near.input, "held");
-	x->near.stream.holds = true;
-	start(x);
-	run(x);
-	assert_string_equal(buf_str(&x->far.taken), "held");
-	relay_cancel(&x->relay, STREAM_ABORT);
-	while (count > 0)
-		pool_give(x->worker.pool, held[--count]);
-}
-
 #define relay_test(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
 int main(void)
@@ -387,8 +348,6 @@ int main(void)
 		relay_test(an_abort_after_a_half_close_is_passed_on),
 		relay_test(a_relay_that_has_not_told_its_end_can_be_cancelled),
 		relay_test(it_is_not_finished_while_a_side_still_flushes),
-		relay_test(nothing_new_is_read_while_the_budget_is_used_up),
-		relay_test(what_a_side_already_holds_leaves_even_without_budget),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

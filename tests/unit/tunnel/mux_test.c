@@ -900,7 +900,6 @@ static void a_reader_that_never_reads_costs_its_first_window_and_no_more(void **
 	rounds(&p.world, 50);
 	assert_int_equal(c.app->sent, MUX_WINDOW_FIRST);
 	assert_false(c.app->s->writable);
-	assert_true(p.server.apps[0].s->holds);
 	pair_stop(&p);
 }
 

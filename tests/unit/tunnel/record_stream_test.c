@@ -169,7 +169,6 @@ static void a_record_that_comes_byte_by_byte_is_put_together(void **state)
 		run(x);
 	}
 	assert_string_equal(buf_str(&x->a.got), "slowly");
-	assert_false(x->a.rs.stream.holds);
 	buf_release(&wire);
 }
 

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "io/loop.h"
+#include "io/pool.h"
+
+#define LIMIT (1u << 20)
+
+struct fixture {
+	struct loop *loop;
+	struct pool_budget budget;
+	struct pool *pool;
+	struct pool_waiter waiter;
+	int calls;
+};
+
+static void on_room(struct pool_waiter *w)
+{
+	struct fixture *x = container_of(w, struct fixture, waiter);
+
+	x->calls++;
+	loop_stop(x->loop);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *x = mem_new_of(struct fixture);
+	struct err e;
+
+	x->loop = loop_new(&e);
+	x->budget.limit = LIMIT;
+	x->pool = pool_new(x->loop, &x->budget);
+	x->waiter.room = on_room;
+	list_init(&x->waiter.link);
+	*state = x;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(x->budget.used, 0);
+	pool_free(x->pool);
+	loop_free(x->loop);
+	free(x);
+	return 0;
+}
+
+static void buffers_have_the_room_that_was_asked_for_and_little_more(void **state)
+{
+	static const size_t asked[] = { 1, 100, POOL_PIECE_SIZE, POOL_PIECE_SIZE + 1, POOL_RECORD_SIZE, 50000, POOL_BUF_SIZE };
+	struct fixture *x = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+		struct pool_buf *b = pool_take(x->pool, asked[i]);
+
+		assert_true(b->size >= asked[i]);
+		assert_true(b->size <= POOL_PIECE_SIZE || b->size < 4 * asked[i]);
+		assert_int_equal(b->start, 0);
+		assert_int_equal(b->end, 0);
+		b->data[b->size - 1] = 1;
+		pool_give(x->pool, b);
+	}
+}
+
+static void reads_become_small_when_half_of_the_budget_is_used(void **state)
+{
+	struct fixture *x = *state;
+	struct pool_buf *held[64];
+	size_t count = 0;
+
+	assert_int_equal(pool_read_size(x->pool, 100), POOL_READ_SIZE);
+	while (pool_has_room(x->pool))
+		held[count++] = pool_take(x->pool, POOL_BUF_SIZE);
+	assert_true(count > 5);
+	assert_int_equal(pool_read_size(x->pool, 100), 100);
+	pool_give(x->pool, held[--count]);
+	assert_int_equal(pool_read_size(x->pool, 100), POOL_READ_SIZE);
+	while (count > 0)
+		pool_give(x->pool, held[--count]);
+}
+
+static void who_waits_is_told_when_the_pool_is_not_over_any_more(void **state)
+{
+	struct fixture *x = *state;
+	struct pool_buf *held[64];
+	size_t count = 0;
+
+	while (!pool_is_over(x->pool))
+		held[count++] = pool_take(x->pool, POOL_BUF_SIZE);
+	pool_wait(x->pool, &x->waiter);
+	pool_wait(x->pool, &x->waiter);
+	assert_int_equal(x->calls, 0);
+	while (count > 0)
+		pool_give(x->pool, held[--count]);
+	loop_run(x->loop);
+	assert_int_equal(x->calls, 1);
+}
+
+#define pool_test(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		pool_test(buffers_have_the_room_that_was_asked_for_and_little_more),
+		pool_test(reads_become_small_when_half_of_the_budget_is_used),
+		pool_test(who_waits_is_told_when_the_pool_is_not_over_any_more),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
