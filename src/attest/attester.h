@@ -26,7 +26,7 @@ struct attester *attester_new(struct loop *loop, const struct attest_conf *conf,
 			      const char *name, struct err *e);
 /* Begins to collect at once; never fails because an agent is absent. */
 void attester_start(struct attester *a);
-/* Cancels all calls. No callback afterwards. */
+/* No callback afterwards. Calls that are still open are freed by cancelling them. */
 void attester_free(struct attester *a);
 
 /* gives the current identity (identity_unref), or NULL while there is none that has not expired. */
@@ -43,7 +43,10 @@ struct attester_events {
 			  const struct err *why);
 };
 
-/* keeps events until collected or cancel; reply_to is the caller's own loop. */
+/*
+ * keeps events until collected or cancel; reply_to is the caller's own loop. Fails within aa_timeout for
+ * each of three calls to the agent, and as_timeout in the model passport; at once when the agent is absent.
+ */
 struct attester_call *attester_collect(struct attester *a, struct loop *reply_to,
 				       struct attester_events *events);
 /* On reply_to's thread, before collected. */

@@ -29,7 +29,11 @@ struct verdict {
 	bool accepted;
 	enum reason reason;	 /* why not */
 	struct err why;
-	uint64_t expires_ms;	 /* monotonic; accepted only */
+	/*
+	 * Monotonic; accepted only. Counted from when the service was asked, so it may have passed when
+	 * the service was slow: the verdict is then good for the connection that asked, and no other.
+	 */
+	uint64_t expires_ms;
 	char tee[32];		 /* what the peer runs on, e.g. "tdx"; accepted only */
 	char policy[96];	 /* the policy ids that the token names, for the log */
 };
@@ -43,6 +47,7 @@ struct verifier *verifier_new(struct loop *loop, const struct verify_conf *conf,
 			      struct verdict_cache *cache, const char *name, struct err *e);
 /* Begins to fetch the service's certificates, where they are needed, and retries for ever. */
 void verifier_start(struct verifier *v);
+/* Nobody is told. Calls that are still open are freed by cancelling them. */
 void verifier_free(struct verifier *v);
 
 /* true with an accepted verdict that is still valid. Takes a short lock; makes no call. */
@@ -53,7 +58,12 @@ struct verify_events {
 	void (*decided)(struct verify_events *self, const struct verdict *verdict);
 };
 
-/* Copies cert_der; keeps events until decided or cancel. */
+/*
+ * Only for a peer that has proved to hold the certificate's key (its Finished has been checked): who has
+ * not must not make us ask the service. Copies cert_der, unless somebody has asked about the same
+ * certificate already; keeps events until decided or cancel. How long it takes is bounded by as_timeout,
+ * for waiting and for asking each, and by the caller's patience.
+ */
 struct verify_call *verifier_check(struct verifier *v, struct loop *reply_to, struct bytes cert_der,
 				   const uint8_t cert_sha256[32], struct verify_events *events);
 /* On reply_to's thread, before decided. The last one who leaves cancels the call to the service. */
