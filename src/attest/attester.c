@@ -216,11 +216,12 @@ static void take_renewed(struct attester *a, struct identity *id)
 	int64_t ahead_s = MIN(left_s / 5 + 1, (int64_t)RENEW_AHEAD_MAX_S);
 	int64_t delay_s = MIN((int64_t)a->conf->refresh_interval_s, MAX(left_s - ahead_s, (int64_t)1));
 
+	/* First published, then told: who reads the line may connect. */
+	publish(a, id);
 	set_health(a, HEALTH_GOOD, id, REASON_DONE, NULL);
 	a->pause_ms = RETRY_PAUSE_MIN_MS;
 	timer_start(a->loop, &a->next, (uint64_t)delay_s * 1000);
 	timer_start(a->loop, &a->expiry, (uint64_t)left_s * 1000);
-	publish(a, id);
 }
 
 static bool has_current(struct attester *a)

@@ -18,7 +18,8 @@ static int read_certificate(struct bytes cert_der, struct peer_evidence *out,
 		goto out;
 	*reason = REASON_NO_EVIDENCE;
 	if (!cert_extension(cert, EVIDENCE_OID, &extension)) {
-		err_set(e, ERR_TRUST, "the certificate has no extension " EVIDENCE_OID);
+		err_set(e, ERR_TRUST, "the peer presents no evidence: its entry needs \"attest\", or remove "
+			"\"verify\" from this one (no extension " EVIDENCE_OID ")");
 		goto out;
 	}
 	*reason = REASON_EVIDENCE_INVALID;

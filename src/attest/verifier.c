@@ -52,6 +52,7 @@
 #include <sys/resource.h>
 
 #define BUCKETS 1024
+#define ACCEPTED_LINES 20 /* a second */
 #define CERT_HASH_LEN 32
 
 struct verifier {
@@ -73,6 +74,7 @@ struct verifier {
 
 	/* The loop's own. */
 	enum token_trust trust;
+	struct log_limit accepted_lines;
 	struct as_client *as;		/* NULL: nobody is ever asked */
 	struct cert_list files;		/* trusted_certs_paths */
 	struct anchors *anchors;	/* NULL: the files, or no anchors at all */
@@ -262,6 +264,21 @@ static void post_answer(struct verify_call *call, const struct verdict *verdict)
 
 static void ask_service(struct verifier *v);
 
+/* Once for each verdict, not for each connection that it serves. */
+static void log_accepted(struct verifier *v, const struct verdict *verdict)
+{
+	uint64_t now = clock_ms();
+	unsigned skipped;
+
+	if (!log_limit_pass(&v->accepted_lines, ACCEPTED_LINES, now, &skipped))
+		return;
+	log_info("%s: peer accepted: tee %s, policy %s, judged by %s, valid for %llu s", v->name, verdict->tee,
+		 verdict->policy, v->conf->as.type == AS_BUILTIN ? "the builtin service" :
+				  v->conf->as.addr != NULL	 ? v->conf->as.addr :
+								   "its passport",
+		 (unsigned long long)(MAX(verdict->expires_ms, now) - now + 500) / 1000);
+}
+
 static void end_flight(struct flight *f, const struct verdict *verdict)
 {
 	struct verifier *v = f->v;
@@ -277,6 +294,8 @@ static void end_flight(struct flight *f, const struct verdict *verdict)
 	list_remove(&f->table_link);
 	list_remove(&f->abandoned_link);
 	pthread_mutex_unlock(&v->lock);
+	if (verdict->accepted)
+		log_accepted(v, verdict);
 	flight_free(f);
 }
 
