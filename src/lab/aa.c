@@ -78,7 +78,8 @@ static struct target *target_of(struct aa_conn *a)
 	return &lab_of_conn(a)->targets[TARGET_AA];
 }
 
-static void send_failure(struct aa_conn *a, uint32_t stream, int code, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static void send_failure(struct aa_conn *a, uint32_t stream, int code, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
 
 static void send_failure(struct aa_conn *a, uint32_t stream, int code, const char *fmt, ...)
 {

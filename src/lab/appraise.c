@@ -40,8 +40,10 @@ static int refuse_because(struct refusal *why, enum refusal_kind kind, size_t en
 
 bool appraise_is_tee(const char *name, bool knows_sampledevice)
 {
-	static const char *const names[] = { "azsnpvtpm", "sev", "sgx",	   "snp", "tdx", "csv",	 "sample",
-					     "aztdxvtpm", "se",	 "system", "tpm", "hygontpm", "hygondcu" };
+	static const char *const names[] = {
+		"azsnpvtpm", "sev", "sgx", "snp",      "tdx",	  "csv", "sample",
+		"aztdxvtpm", "se",  "tpm", "hygontpm", "hygondcu", "system",
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (strcmp(name, names[i]) == 0)
@@ -91,7 +93,8 @@ static int check_form(const struct appraise_request *r, size_t at, struct checke
 		goto out;
 	}
 	if (!parse_hash_name(en->hash_name, &c->hash)) {
-		refuse_because(why, REFUSE_ARGUMENT, at, "runtime_data_hash_algorithm", "unknown hash algorithm");
+		refuse_because(why, REFUSE_ARGUMENT, at, "runtime_data_hash_algorithm",
+			       "unknown hash algorithm");
 		goto out;
 	}
 	if (en->has_init_data) {
@@ -156,7 +159,8 @@ static int check_report_data(const struct appraise_entry *en, const struct check
 	if (bytes_equal(buf_bytes(&shown), buf_bytes(&expected)))
 		rc = 0;
 	else
-		err_set(e, ERR_TRUST, "verify report data: REPORT_DATA is different from that in sample quote");
+		err_set(e, ERR_TRUST,
+			"verify report data: REPORT_DATA is different from that in sample quote");
 out:
 	buf_release(&shown);
 	buf_release(&expected);
@@ -188,7 +192,8 @@ static int verify_evidence(const struct appraise_request *r, size_t at, const st
 	struct err *e = &why->cause;
 
 	if (!sample && strcmp(en->tee, "sampledevice") != 0)
-		return refuse_because(why, REFUSE_VERIFIER, at, "evidence", "the lab knows sample evidence only");
+		return refuse_because(why, REFUSE_VERIFIER, at, "evidence",
+				      "the lab knows sample evidence only");
 	if (c->evidence->type != JSON_OBJECT) {
 		err_set(e, ERR_PEER, "evidence is no object");
 		return refuse(why, REFUSE_EVALUATION, at, NULL);
@@ -231,7 +236,8 @@ static bool is_affirming(const struct appraise_service *s, const struct appraise
 {
 	const char *measure = json_string(json_member(c->evidence, "measure_register"));
 
-	return strcmp(en->tee, "sample") != 0 || (measure != NULL && strcasecmp(measure, s->measurement) == 0);
+	return strcmp(en->tee, "sample") != 0 ||
+	       (measure != NULL && strcasecmp(measure, s->measurement) == 0);
 }
 
 static int issue(const struct appraise_service *s, const struct appraise_request *r,

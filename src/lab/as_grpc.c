@@ -266,8 +266,9 @@ out:
 
 static void refuse_too_large(struct grpc_stream *s, uint32_t len)
 {
-	char *text = mem_format("Error, decoded message length too large: found %u bytes, the limit is: %u bytes", len,
-				MESSAGE_MAX);
+	char *text =
+		mem_format("Error, decoded message length too large: found %u bytes, the limit is: %u bytes",
+			   len, MESSAGE_MAX);
 
 	refuse(s, GRPC_OUT_OF_RANGE, text);
 	free(text);
@@ -286,9 +287,9 @@ static bool unwrap_message(struct grpc_stream *s, struct bytes *message)
 		refuse_too_large(s, len);
 	} else if (compressed != 0) {
 		refuse(s, GRPC_INTERNAL,
-		       compressed == 1 ?
-			       "protocol error: received message with compressed-flag but no grpc-encoding was specified" :
-			       "protocol error: received message with invalid compression flag");
+		       compressed == 1 ? "protocol error: received message with compressed-flag but no "
+					 "grpc-encoding was specified" :
+					 "protocol error: received message with invalid compression flag");
 	} else if (r.failed || s->too_large || reader_left(&r) != len) {
 		refuse(s, GRPC_INTERNAL, "Unexpected EOF decoding stream.");
 	} else {
@@ -392,8 +393,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-		     const uint8_t *value, size_t value_len, uint8_t flags, void *owner)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *owner)
 {
 	struct grpc_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 

@@ -99,8 +99,7 @@ static int take_new_entry(struct as_protobuf *p, size_t at, struct appraise_entr
 		.has_init_data =
 			m->init_data_case != AS_V1_6_0__INDIVIDUAL_ATTESTATION_REQUEST__INIT_DATA__NOT_SET,
 	};
-	if (m->runtime_data_case ==
-	    AS_V1_6_0__INDIVIDUAL_ATTESTATION_REQUEST__RUNTIME_DATA_RAW_RUNTIME_DATA)
+	if (m->runtime_data_case == AS_V1_6_0__INDIVIDUAL_ATTESTATION_REQUEST__RUNTIME_DATA_RAW_RUNTIME_DATA)
 		raw = m->raw_runtime_data;
 	else if (m->runtime_data_case ==
 		 AS_V1_6_0__INDIVIDUAL_ATTESTATION_REQUEST__RUNTIME_DATA_STRUCTURED_RUNTIME_DATA)
@@ -137,8 +136,7 @@ static int take_old_form(struct as_protobuf *p, struct appraise_request *out, st
 	out->entry_count = 1;
 	if (m->runtime_data_case == AS_V1_5_2__ATTESTATION_REQUEST__RUNTIME_DATA_RAW_RUNTIME_DATA)
 		raw = m->raw_runtime_data;
-	else if (m->runtime_data_case ==
-		 AS_V1_5_2__ATTESTATION_REQUEST__RUNTIME_DATA_STRUCTURED_RUNTIME_DATA)
+	else if (m->runtime_data_case == AS_V1_5_2__ATTESTATION_REQUEST__RUNTIME_DATA_STRUCTURED_RUNTIME_DATA)
 		structured = m->structured_runtime_data;
 	if (take_runtime_data(p, 0, raw, structured, &out->entries[0], e) < 0)
 		return -1;

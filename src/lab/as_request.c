@@ -43,7 +43,8 @@ static int parse_runtime_data(const struct json *j, struct appraise_entry *out, 
 	else if (out->raw != NULL)
 		out->runtime = RUNTIME_RAW;
 	else
-		return err_set(e, ERR_PEER, "unknown variant for `runtime_data`, expected `raw` or `structured`");
+		return err_set(e, ERR_PEER,
+			       "unknown variant for `runtime_data`, expected `raw` or `structured`");
 	return 0;
 }
 

@@ -32,7 +32,8 @@ static const struct problem invalid_json = { 400, "BadRequest", "AS.REQUEST.INVA
 static const struct problem problems[] = {
 	[REFUSE_ENCODING] = { 400, "BadRequest", "AS.EVIDENCE.INVALID_ENCODING",
 			      "The evidence is not valid base64url." },
-	[REFUSE_FORMAT] = { 400, "BadRequest", "AS.EVIDENCE.INVALID_FORMAT", "The evidence is not valid JSON." },
+	[REFUSE_FORMAT] = { 400, "BadRequest", "AS.EVIDENCE.INVALID_FORMAT",
+			    "The evidence is not valid JSON." },
 	[REFUSE_TEE] = { 400, "BadRequest", "AS.REQUEST.UNSUPPORTED_TEE", "The TEE type is not supported." },
 	[REFUSE_ARGUMENT] = { 400, "BadRequest", "AS.REQUEST.INVALID_ARGUMENT",
 			      "A request argument is invalid." },

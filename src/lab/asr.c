@@ -122,9 +122,9 @@ static void reply_failure(const char *text, struct http_reply *reply)
 {
 	reply->status = 500;
 	buf_format(&reply->body,
-		   "rpc status: Status { code: INTERNAL, message: \"[ERROR:attestation-agent] %s\", details: [], "
-		   "special_fields: SpecialFields { unknown_fields: UnknownFields { fields: None }, cached_size: "
-		   "CachedSize { size: 0 } } }",
+		   "rpc status: Status { code: INTERNAL, message: \"[ERROR:attestation-agent] %s\", "
+		   "details: [], special_fields: SpecialFields { unknown_fields: UnknownFields { "
+		   "fields: None }, cached_size: CachedSize { size: 0 } } }",
 		   text);
 }
 
@@ -137,7 +137,8 @@ static void answer_info(const struct http_request *r, const struct dealt *d, str
 	}
 	reply->status = 200;
 	reply->type = "application/json";
-	buf_append_str(&reply->body, "{\"version\":\"tng lab\",\"tee\":\"" SAMPLE_TEE "\",\"additional_tees\":[]}");
+	buf_append_str(&reply->body,
+		       "{\"version\":\"tng lab\",\"tee\":\"" SAMPLE_TEE "\",\"additional_tees\":[]}");
 }
 
 static void answer_evidence(const struct http_request *r, const struct dealt *d, struct http_reply *reply)

@@ -88,8 +88,18 @@ static bool parse_measurement(const char *text, struct lab_options *o)
 	return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
 }
 
-enum { OPT_DIR = 1, OPT_AS_REST, OPT_AS_GRPC, OPT_ASR, OPT_TOKEN, OPT_LIFETIME, OPT_POLICIES, OPT_MEASUREMENT,
-       OPT_FAULTS, OPT_HELP };
+enum {
+	OPT_DIR = 1,
+	OPT_AS_REST,
+	OPT_AS_GRPC,
+	OPT_ASR,
+	OPT_TOKEN,
+	OPT_LIFETIME,
+	OPT_POLICIES,
+	OPT_MEASUREMENT,
+	OPT_FAULTS,
+	OPT_HELP
+};
 
 static const struct option long_options[] = {
 	{ "dir", required_argument, NULL, OPT_DIR },

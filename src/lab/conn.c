@@ -119,8 +119,8 @@ int listener_open_tcp(struct listener *l, struct loop *loop, uint16_t port, cons
 	return bind_tcp(l, e);
 }
 
-int listener_open_unix(struct listener *l, struct loop *loop, const char *path,
-		       const struct conn_ops *ops, struct err *e)
+int listener_open_unix(struct listener *l, struct loop *loop, const char *path, const struct conn_ops *ops,
+		       struct err *e)
 {
 	listener_init(l, loop, ops);
 	l->path = mem_strdup(path);

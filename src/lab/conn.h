@@ -77,8 +77,8 @@ struct listener {
 	size_t conn_count;
 	size_t conn_limit;
 
-	uint16_t port;	/* TCP: where we listen, also while we are down */
-	char *path;	/* unix: the socket's file */
+	uint16_t port; /* TCP: where we listen, also while we are down */
+	char *path;    /* unix: the socket's file */
 	uint64_t accepted;
 };
 
@@ -87,8 +87,8 @@ int listener_open_tcp(struct listener *l, struct loop *loop, uint16_t port, cons
 		      struct err *e) MUST_CHECK;
 
 /* Replaces a file that is there already: the caller knows that nobody serves it. */
-int listener_open_unix(struct listener *l, struct loop *loop, const char *path,
-		       const struct conn_ops *ops, struct err *e) MUST_CHECK;
+int listener_open_unix(struct listener *l, struct loop *loop, const char *path, const struct conn_ops *ops,
+		       struct err *e) MUST_CHECK;
 
 /* As if the process had died: the socket is closed (and its file removed), connections are reset. */
 void listener_down(struct listener *l);

@@ -12,9 +12,9 @@
 #include "base/err.h"
 
 struct lab_dir {
-	char *path;   /* absolute */
+	char *path; /* absolute */
 	int lock_fd;
-	bool made;    /* by us, or by a lab that was killed here */
+	bool made; /* by us, or by a lab that was killed here */
 };
 
 /* ERR_CONFIG when another lab holds it. */

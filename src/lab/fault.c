@@ -120,8 +120,7 @@ void target_count(struct target *t, const char *name)
 {
 	size_t i = 0;
 
-	while (i < TARGET_METHODS - 1 && t->methods[i].name != NULL &&
-	       strcmp(t->methods[i].name, name) != 0)
+	while (i < TARGET_METHODS - 1 && t->methods[i].name != NULL && strcmp(t->methods[i].name, name) != 0)
 		i++;
 	t->methods[i].name = name;
 	t->methods[i].calls++;

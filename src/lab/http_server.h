@@ -68,8 +68,8 @@ struct http_parser {
 		HTTP_DONE,
 		HTTP_ERROR
 	} state;
-	struct buf line;	  /* the head, a chunk's size line, or the trailers, as far as they came */
-	uint64_t left;		  /* of the body, or of the chunk */
+	struct buf line;	/* the head, a chunk's size line, or the trailers, as far as they came */
+	uint64_t left;		/* of the body, or of the chunk */
 	bool continue_was_told; /* HTTP_CONTINUE was given */
 };
 
@@ -82,7 +82,7 @@ enum http_progress http_parser_feed(struct http_parser *p, struct bytes *in);
 /* Forgets the request; ready for the one behind it. */
 void http_parser_next(struct http_parser *p);
 
-/* The head of an answer; type NULL: no Content-Type. extra: further header lines, each with its CRLF, or NULL. */
+/* The head of an answer. type NULL: no Content-Type. extra: more lines, each with its CRLF, or NULL. */
 struct http_answer {
 	unsigned status;
 	const char *type;

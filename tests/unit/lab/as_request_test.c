@@ -56,8 +56,9 @@ static void the_layout_of_today_is_read(void **state)
 
 static void the_layout_of_1_5_2_is_read(void **state)
 {
-	struct json *j = parse_json("{\"tee\":\"sample\",\"evidence\":\"e30\",\"runtime_data\":{\"raw\":\"YQ\"},"
-				    "\"init_data\":null,\"policy_ids\":[]}");
+	struct json *j =
+		parse_json("{\"tee\":\"sample\",\"evidence\":\"e30\",\"runtime_data\":{\"raw\":\"YQ\"},"
+			   "\"init_data\":null,\"policy_ids\":[]}");
 	struct appraise_request r = { 0 };
 	struct err e;
 
@@ -83,7 +84,9 @@ static void a_missing_member_is_named_as_clients_look_for_it(void **state)
 	assert_refused("{\"verification_requests\":[]}", AS_V1_6_0, "missing field `policy_ids`");
 }
 
-#define ENTRY(members) "{\"verification_requests\":[{\"tee\":\"sample\",\"evidence\":\"e30\"," members "}],\"policy_ids\":[]}"
+#define ENTRY(members)                                                                                       \
+	"{\"verification_requests\":[{\"tee\":\"sample\",\"evidence\":\"e30\"," members                      \
+	"}],\"policy_ids\":[]}"
 
 static void members_of_the_wrong_type_are_refused(void **state)
 {

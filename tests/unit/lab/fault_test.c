@@ -47,7 +47,8 @@ static void a_fault_names_its_targets(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(parse("{\"cmd\":\"fault\",\"target\":\"as_rest\",\"kind\":\"slow\",\"ms\":3000}", &f, &targets, &e),
+	assert_int_equal(parse("{\"cmd\":\"fault\",\"target\":\"as_rest\",\"kind\":\"slow\",\"ms\":3000}", &f,
+			       &targets, &e),
 			 0);
 	assert_int_equal(f.kind, FAULT_SLOW);
 	assert_int_equal(f.ms, 3000);

@@ -59,7 +59,8 @@ static void a_request_gives_method_path_query_and_headers(void **state)
 	struct http_parser p;
 
 	(void)state;
-	parse(&p, "GET /aa/evidence?runtime_data=x&encoding=base64 HTTP/1.1\r\nHost: h\r\nX-Y:  a b \t\r\n\r\n");
+	parse(&p,
+	      "GET /aa/evidence?runtime_data=x&encoding=base64 HTTP/1.1\r\nHost: h\r\nX-Y:  a b \t\r\n\r\n");
 	assert_string_equal(p.request.method, "GET");
 	assert_string_equal(p.request.path, "/aa/evidence");
 	assert_string_equal(p.request.query, "runtime_data=x&encoding=base64");
@@ -90,7 +91,8 @@ static void a_request_is_the_same_however_it_is_cut(void **state)
 
 static void what_follows_a_request_is_left_for_the_next(void **state)
 {
-	static const char text[] = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nabGET /2 HTTP/1.1\r\nHost: h\r\n\r\n";
+	static const char text[] = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nabGET /2 "
+				   "HTTP/1.1\r\nHost: h\r\n\r\n";
 	struct http_parser p;
 	struct bytes in = bytes_str(text);
 
@@ -123,7 +125,8 @@ static void a_request_that_is_cut_short_is_never_complete(void **state)
 
 static void a_client_that_expects_100_is_told_before_its_body_comes(void **state)
 {
-	static const char head[] = "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+	static const char head[] =
+		"POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
 	struct http_parser p;
 	struct bytes in = bytes_str(head);
 
@@ -187,7 +190,8 @@ static void bodies_up_to_the_limit_pass_and_one_byte_more_does_not(void **state)
 	http_parser_release(&p);
 
 	http_parser_init(&p, BODY_MAX);
-	in = bytes_str("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n01234567\r\n9\r\n");
+	in = bytes_str(
+		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n01234567\r\n9\r\n");
 	assert_int_equal(http_parser_feed(&p, &in), HTTP_TOO_LARGE);
 	http_parser_release(&p);
 }
@@ -198,7 +202,8 @@ static void what_could_be_read_in_two_ways_is_refused(void **state)
 		const char *text;
 		unsigned status;
 	} cases[] = {
-		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400 },
+		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+		  400 },
 		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400 },
 		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", 400 },
 		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\n", 400 },
@@ -226,7 +231,8 @@ static void what_could_be_read_in_two_ways_is_refused(void **state)
 static void chunks_that_are_none_are_refused(void **state)
 {
 	static const char *const bodies[] = {
-		"x\r\n", "\r\n", "-1\r\n", " \r\n", "0x1\r\na\r\n", "1\r\nabcd", "1\r\na\n\n", "fffffffffffffffff\r\n",
+		"x\r\n",	"\r\n",	     "-1\r\n",	   " \r\n",
+		"0x1\r\na\r\n", "1\r\nabcd", "1\r\na\n\n", "fffffffffffffffff\r\n",
 	};
 
 	(void)state;
@@ -291,14 +297,15 @@ static void media_types_are_compared_without_their_parameters(void **state)
 		const char *type;
 		bool json;
 	} cases[] = {
-		{ "application/json", true },	      { "Application/JSON; charset=utf-8", true },
-		{ "application/json ;x=y", true },    { "application/jsonp", false },
-		{ "text/plain", false },	      { "application/json/x", false },
+		{ "application/json", true },	   { "Application/JSON; charset=utf-8", true },
+		{ "application/json ;x=y", true }, { "application/jsonp", false },
+		{ "text/plain", false },	   { "application/json/x", false },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char *text = mem_format("POST / HTTP/1.1\r\nHost: h\r\nContent-Type: %s\r\n\r\n", cases[i].type);
+		char *text =
+			mem_format("POST / HTTP/1.1\r\nHost: h\r\nContent-Type: %s\r\n\r\n", cases[i].type);
 		struct http_parser p;
 
 		parse(&p, text);
@@ -316,8 +323,10 @@ static void an_answer_without_a_type_has_no_content_type(void **state)
 	http_format_head(&(struct http_answer){ .status = 200 }, 5, &out);
 	assert_string_equal(buf_str(&out), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
 	buf_clear(&out);
-	http_format_head(&(struct http_answer){ .status = 405, .type = "a/b", .extra = "allow: GET\r\n", .close = true },
-			 0, &out);
+	http_format_head(
+		&(struct http_answer){
+			.status = 405, .type = "a/b", .extra = "allow: GET\r\n", .close = true },
+		0, &out);
 	assert_string_equal(buf_str(&out), "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n"
 					   "content-type: a/b\r\nallow: GET\r\nconnection: close\r\n\r\n");
 	buf_release(&out);

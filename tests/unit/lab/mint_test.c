@@ -31,7 +31,8 @@ static const struct string_list default_policy = { default_id, 1 };
 
 static int set_up(void **state)
 {
-	static const char evidence[] = "{\"cc_eventlog\":null,\"measure_register\":\"00\",\"report_data\":\"\",\"svn\":\"1\"}";
+	static const char evidence[] =
+		"{\"cc_eventlog\":null,\"measure_register\":\"00\",\"report_data\":\"\",\"svn\":\"1\"}";
 	static const enum binding forms[] = { BINDING_CURRENT, BINDING_LEGACY };
 	struct buf pem = { 0 };
 	struct err e;
@@ -84,7 +85,10 @@ struct order {
 static void order_init(struct order *o, enum token_form form)
 {
 	*o = (struct order){
-		.entry = { .tee = "sample", .evidence = f.evidence, .runtime_data = f.runtime[0], .affirming = true },
+		.entry = { .tee = "sample",
+			   .evidence = f.evidence,
+			   .runtime_data = f.runtime[0],
+			   .affirming = true },
 		.policy_ids = { "default" },
 	};
 	o->options = (struct mint_options){
