@@ -43,12 +43,12 @@ static void as_json(struct bytes text, enum as_layout layout)
 	json_free(j);
 }
 
-static void as_protobuf(struct bytes message, bool only_old)
+static void as_protobuf(struct bytes message, enum as_layouts known)
 {
 	struct appraise_request r = { 0 };
 	enum as_layout layout;
 	struct err e;
-	struct as_protobuf *p = as_protobuf_parse(message, only_old, &r, &layout, &e);
+	struct as_protobuf *p = as_protobuf_parse(message, known, &r, &layout, &e);
 
 	if (p == NULL)
 		return;
@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		as_json(rest, AS_V1_5_2);
 		break;
 	default:
-		as_protobuf(rest, data[0] % 4 == 3);
+		as_protobuf(rest, data[0] % 4 == 3 ? AS_ONLY_V1_5_2 : AS_BOTH_LAYOUTS);
 		break;
 	}
 	return 0;

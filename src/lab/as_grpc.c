@@ -228,6 +228,13 @@ static void refuse_because(struct grpc_stream *s, const struct refusal *why)
 	free(text);
 }
 
+static enum as_layouts layouts_known(const struct dealt *d)
+{
+	if (dealt_mode(d, MODE_OLD))
+		return AS_ONLY_V1_5_2;
+	return dealt_mode(d, MODE_NEW) ? AS_ONLY_V1_6_0 : AS_BOTH_LAYOUTS;
+}
+
 /* Whether there is a token, which is then in s->reply; else the stream is refused. */
 static bool evaluate(struct grpc_stream *s, struct bytes message)
 {
@@ -240,8 +247,7 @@ static bool evaluate(struct grpc_stream *s, struct bytes message)
 	struct refusal why;
 	struct err e;
 	bool good = false;
-	struct as_protobuf *p =
-		as_protobuf_parse(message, dealt_mode(&s->dealt, MODE_OLD), &request, &layout, &e);
+	struct as_protobuf *p = as_protobuf_parse(message, layouts_known(&s->dealt), &request, &layout, &e);
 
 	if (p == NULL) {
 		refuse(s, e.kind == ERR_TRUST ? GRPC_ABORTED : GRPC_INTERNAL, e.text);

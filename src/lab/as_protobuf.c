@@ -143,30 +143,37 @@ static int take_old_form(struct as_protobuf *p, struct appraise_request *out, st
 	return take_policies(m->policy_ids, m->n_policy_ids, out, e);
 }
 
-struct as_protobuf *as_protobuf_parse(struct bytes message, bool only_old, struct appraise_request *out,
-				      enum as_layout *layout, struct err *e)
+static bool unpack_new_form(struct as_protobuf *p, struct bytes message)
+{
+	protobuf_budget_init(&p->new_budget, message.len);
+	p->new_form = as_v1_6_0__attestation_request__unpack(&p->new_budget.allocator, message.len, message.data);
+	return is_new_form(p->new_form);
+}
+
+static bool unpack_old_form(struct as_protobuf *p, struct bytes message)
+{
+	protobuf_budget_init(&p->old_budget, message.len);
+	p->old_form = as_v1_5_2__attestation_request__unpack(&p->old_budget.allocator, message.len, message.data);
+	return p->old_form != NULL && is_name(p->old_form->tee);
+}
+
+struct as_protobuf *as_protobuf_parse(struct bytes message, enum as_layouts known,
+				      struct appraise_request *out, enum as_layout *layout, struct err *e)
 {
 	struct as_protobuf *p = mem_new_of(struct as_protobuf);
 	int rc;
 
-	protobuf_budget_init(&p->new_budget, message.len);
-	protobuf_budget_init(&p->old_budget, message.len);
-	if (!only_old)
-		p->new_form = as_v1_6_0__attestation_request__unpack(&p->new_budget.allocator, message.len,
-								     message.data);
-	if (is_new_form(p->new_form)) {
+	if (known != AS_ONLY_V1_5_2 && unpack_new_form(p, message)) {
 		*layout = AS_V1_6_0;
 		rc = take_new_form(p, out, e);
-	} else {
+	} else if (known != AS_ONLY_V1_6_0 && unpack_old_form(p, message)) {
 		*layout = AS_V1_5_2;
-		p->old_form = as_v1_5_2__attestation_request__unpack(&p->old_budget.allocator, message.len,
-								     message.data);
-		if (p->old_form != NULL && is_name(p->old_form->tee))
-			rc = take_old_form(p, out, e);
-		else
-			rc = err_set(e, ERR_PEER, "failed to decode Protobuf message: AttestationRequest.%s",
-				     only_old ? "tee: invalid string value: data is not UTF-8 encoded" :
-						"verification_requests: invalid wire type value: 7");
+		rc = take_old_form(p, out, e);
+	} else {
+		rc = err_set(e, ERR_PEER, "failed to decode Protobuf message: AttestationRequest.%s",
+			     known == AS_ONLY_V1_5_2 ?
+				     "tee: invalid string value: data is not UTF-8 encoded" :
+				     "verification_requests: invalid wire type value: 7");
 	}
 	if (rc == 0)
 		return p;

@@ -10,21 +10,21 @@
  */
 #pragma once
 
-#include <stdbool.h>
-
 #include "base/bytes.h"
 #include "base/err.h"
 #include "lab/as_request.h"
 
 struct as_protobuf;
 
+/* What a service understands: one layout, or, for whoever asks, both. */
+enum as_layouts { AS_BOTH_LAYOUTS, AS_ONLY_V1_6_0, AS_ONLY_V1_5_2 };
+
 /*
- * gives what holds the request, which borrows from it; as_protobuf_free(). only_old: like a service of
- * 1.5.2, which does not know today's layout. Fails with ERR_PEER when it cannot be decoded, with ERR_TRUST
- * when a member's content is refused, and with ERR_LIMIT.
+ * gives what holds the request, which borrows from it; as_protobuf_free(). Fails with ERR_PEER when it cannot
+ * be decoded, with ERR_TRUST when a member's content is refused, and with ERR_LIMIT.
  */
-struct as_protobuf *as_protobuf_parse(struct bytes message, bool only_old, struct appraise_request *out,
-				      enum as_layout *layout, struct err *e);
+struct as_protobuf *as_protobuf_parse(struct bytes message, enum as_layouts known,
+				      struct appraise_request *out, enum as_layout *layout, struct err *e);
 void as_protobuf_free(struct as_protobuf *p);
 
 /* Appends an AttestationResponse. */

@@ -41,6 +41,7 @@ static const struct kind_spec {
 	[MODE_DEVICE] = { "device", ON_AA, 1u << CALL_DEVICE },
 	[MODE_EVIDENCE_SIZE] = { "evidence_size", ON_AA, FOR_EVIDENCE },
 	[MODE_OLD] = { "old", ON_AS, FOR_TOKEN | FOR_CHALLENGE },
+	[MODE_NEW] = { "new", 1u << TARGET_AS_GRPC, FOR_TOKEN },
 	[MODE_NO_CERTIFICATE] = { "no_certificate", ON_REST, 1u << CALL_CERTIFICATE },
 	[MODE_NO_CHALLENGE] = { "no_challenge", ON_REST, FOR_CHALLENGE },
 	[MODE_NO_X5C] = { "no_x5c", ON_AS, FOR_TOKEN },
@@ -269,6 +270,8 @@ void fault_set(struct target *t, const struct fault *f)
 		memset(t->modes, 0, sizeof(t->modes));
 	} else if (is_mode(f->kind)) {
 		t->modes[f->kind] = *f;
+		if (f->kind == MODE_OLD || f->kind == MODE_NEW) /* not both */
+			t->modes[f->kind == MODE_OLD ? MODE_NEW : MODE_OLD] = (struct fault){ 0 };
 	} else {
 		t->fault = *f;
 	}

@@ -4,7 +4,7 @@
 
 #include "../vectors.h"
 
-#define VECTORS "as-grpc.txt"
+#define VECTORS "as.txt"
 #define PREFIX_LEN 5 /* of gRPC, in front of the message */
 #define RUNTIME_DATA "{\"pubkey-hash\":\"ggFYIFzSUvsM6JMkNvr4zNEECYG4nuSta5/p4qK35xqssnzT\"}"
 
@@ -15,10 +15,10 @@ struct parsed {
 	struct err e;
 };
 
-static bool parse(struct bytes message, bool only_old, struct parsed *out)
+static bool parse(struct bytes message, enum as_layouts known, struct parsed *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->p = as_protobuf_parse(message, only_old, &out->request, &out->layout, &out->e);
+	out->p = as_protobuf_parse(message, known, &out->request, &out->layout, &out->e);
 	return out->p != NULL;
 }
 
@@ -52,7 +52,7 @@ static void both_layouts_give_the_same_request(void **state)
 	static const struct {
 		const char *name;
 		enum as_layout layout;
-	} cases[] = { { "v1_6_0", AS_V1_6_0 }, { "v1_5_2", AS_V1_5_2 } };
+	} cases[] = { { "grpc_v1_6_0", AS_V1_6_0 }, { "grpc_v1_5_2", AS_V1_5_2 } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -60,7 +60,7 @@ static void both_layouts_give_the_same_request(void **state)
 		struct parsed r;
 
 		message_of(cases[i].name, &message);
-		assert_true(parse(buf_bytes(&message), false, &r));
+		assert_true(parse(buf_bytes(&message), AS_BOTH_LAYOUTS, &r));
 		assert_int_equal(r.layout, cases[i].layout);
 		assert_is_worked_request(&r);
 		as_protobuf_free(r.p);
@@ -74,12 +74,29 @@ static void an_old_service_does_not_know_the_new_layout(void **state)
 	struct parsed r;
 
 	(void)state;
-	message_of("v1_6_0", &message);
-	assert_false(parse(buf_bytes(&message), true, &r));
+	message_of("grpc_v1_6_0", &message);
+	assert_false(parse(buf_bytes(&message), AS_ONLY_V1_5_2, &r));
 	assert_int_equal(r.e.kind, ERR_PEER);
 	buf_clear(&message);
-	message_of("v1_5_2", &message);
-	assert_true(parse(buf_bytes(&message), true, &r));
+	message_of("grpc_v1_5_2", &message);
+	assert_true(parse(buf_bytes(&message), AS_ONLY_V1_5_2, &r));
+	assert_is_worked_request(&r);
+	as_protobuf_free(r.p);
+	buf_release(&message);
+}
+
+static void a_new_service_does_not_know_the_old_layout(void **state)
+{
+	struct buf message = { 0 };
+	struct parsed r;
+
+	(void)state;
+	message_of("grpc_v1_5_2", &message);
+	assert_false(parse(buf_bytes(&message), AS_ONLY_V1_6_0, &r));
+	assert_int_equal(r.e.kind, ERR_PEER);
+	buf_clear(&message);
+	message_of("grpc_v1_6_0", &message);
+	assert_true(parse(buf_bytes(&message), AS_ONLY_V1_6_0, &r));
 	assert_is_worked_request(&r);
 	as_protobuf_free(r.p);
 	buf_release(&message);
@@ -94,7 +111,7 @@ static void a_short_name_that_decodes_as_a_nested_message_is_still_a_name(void *
 	struct parsed r;
 
 	(void)state;
-	assert_true(parse(bytes_of(message, sizeof(message) - 1), false, &r));
+	assert_true(parse(bytes_of(message, sizeof(message) - 1), AS_BOTH_LAYOUTS, &r));
 	assert_int_equal(r.layout, AS_V1_5_2);
 	assert_string_equal(r.request.entries[0].tee, "azsnpvtpm");
 	as_protobuf_free(r.p);
@@ -102,7 +119,7 @@ static void a_short_name_that_decodes_as_a_nested_message_is_still_a_name(void *
 
 static void messages_that_are_cut_short_are_refused(void **state)
 {
-	static const char *const names[] = { "v1_6_0", "v1_5_2" };
+	static const char *const names[] = { "grpc_v1_6_0", "grpc_v1_5_2" };
 
 	(void)state;
 	for (size_t n = 0; n < ARRAY_SIZE(names); n++) {
@@ -111,7 +128,7 @@ static void messages_that_are_cut_short_are_refused(void **state)
 
 		message_of(names[n], &message);
 		for (size_t cut = 1; cut < 9; cut++) /* within the last field */
-			assert_false(parse(bytes_of(message.data, message.len - cut), false, &r));
+			assert_false(parse(bytes_of(message.data, message.len - cut), AS_BOTH_LAYOUTS, &r));
 		buf_release(&message);
 	}
 }
@@ -122,7 +139,7 @@ static void garbage_is_refused(void **state)
 	struct parsed r;
 
 	(void)state;
-	assert_false(parse(bytes_of(message, sizeof(message) - 1), false, &r));
+	assert_false(parse(bytes_of(message, sizeof(message) - 1), AS_BOTH_LAYOUTS, &r));
 	assert_int_equal(r.e.kind, ERR_PEER);
 }
 
@@ -131,7 +148,7 @@ static void an_empty_request_asks_for_nothing(void **state)
 	struct parsed r;
 
 	(void)state;
-	assert_true(parse(bytes_of("", 0), false, &r));
+	assert_true(parse(bytes_of("", 0), AS_BOTH_LAYOUTS, &r));
 	assert_int_equal(r.layout, AS_V1_6_0);
 	assert_int_equal(r.request.entry_count, 0);
 	as_protobuf_free(r.p);
@@ -147,9 +164,9 @@ static void runtime_data_that_are_no_json_are_a_refusal_not_a_broken_message(voi
 	struct parsed r;
 
 	(void)state;
-	assert_true(parse(bytes_of(good, sizeof(good) - 1), false, &r));
+	assert_true(parse(bytes_of(good, sizeof(good) - 1), AS_BOTH_LAYOUTS, &r));
 	as_protobuf_free(r.p);
-	assert_false(parse(bytes_of(bad, sizeof(bad) - 1), false, &r));
+	assert_false(parse(bytes_of(bad, sizeof(bad) - 1), AS_BOTH_LAYOUTS, &r));
 	assert_int_equal(r.e.kind, ERR_TRUST);
 }
 
@@ -163,17 +180,17 @@ static void entries_and_policies_have_limits(void **state)
 		buf_append(&message, "\x0a\x03\x0a\x01t", 5);
 	for (int i = 0; i < APPRAISE_POLICIES_MAX; i++)
 		buf_append(&message, "\x12\x01p", 3);
-	assert_true(parse(buf_bytes(&message), false, &r));
+	assert_true(parse(buf_bytes(&message), AS_BOTH_LAYOUTS, &r));
 	assert_int_equal(r.request.entry_count, APPRAISE_ENTRIES_MAX);
 	assert_int_equal(r.request.policy_count, APPRAISE_POLICIES_MAX);
 	as_protobuf_free(r.p);
 
 	buf_append(&message, "\x12\x01p", 3);
-	assert_false(parse(buf_bytes(&message), false, &r));
+	assert_false(parse(buf_bytes(&message), AS_BOTH_LAYOUTS, &r));
 	assert_int_equal(r.e.kind, ERR_LIMIT);
 	message.len -= 3;
 	buf_append(&message, "\x0a\x03\x0a\x01t", 5);
-	assert_false(parse(buf_bytes(&message), false, &r));
+	assert_false(parse(buf_bytes(&message), AS_BOTH_LAYOUTS, &r));
 	assert_int_equal(r.e.kind, ERR_LIMIT);
 	buf_release(&message);
 }
@@ -194,6 +211,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_layouts_give_the_same_request),
 		cmocka_unit_test(an_old_service_does_not_know_the_new_layout),
+		cmocka_unit_test(a_new_service_does_not_know_the_old_layout),
 		cmocka_unit_test(a_short_name_that_decodes_as_a_nested_message_is_still_a_name),
 		cmocka_unit_test(messages_that_are_cut_short_are_refused),
 		cmocka_unit_test(garbage_is_refused),
