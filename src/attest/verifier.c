@@ -41,6 +41,7 @@
 #include "attest/verdict_cache.h"
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/ref.h"
 #include "crypto/cert.h"
 #include "crypto/digest.h"
