@@ -206,6 +206,25 @@ static void an_ear_token_is_accepted(void **state)
 	assert_accepted(verifier, &peer);
 }
 
+static void evidence_of_a_mebibyte_is_judged_like_any_other(void **state)
+{
+	struct buf *text = &peer.evidence.evidence;
+	struct buf large = { 0 };
+
+	(void)state;
+	buf_append_str(&large, "{\"pad\":\"");
+	for (int i = 0; i < 65536; i++)
+		buf_append_str(&large, "0123456789abcdef");
+	buf_append_str(&large, "\",");
+	buf_append(&large, text->data + 1, text->len - 1);
+	buf_release(text);
+	*text = large;
+	peer_certify_evidence(&peer, BINDING_CURRENT);
+	assert_true(peer.cert_der.len > 1 << 20);
+	open_verifier();
+	assert_accepted(verifier, &peer);
+}
+
 static void a_service_of_1_5_2_is_asked_in_its_own_layout(void **state)
 {
 	(void)state;
@@ -1010,6 +1029,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_background_check_is_accepted_and_cached),
 		TEST(an_ear_token_is_accepted),
+		TEST(evidence_of_a_mebibyte_is_judged_like_any_other),
 		TEST(a_service_of_1_5_2_is_asked_in_its_own_layout),
 		TEST(headers_go_with_every_request),
 		TEST(what_the_service_does_wrong_has_a_reason),
