@@ -903,7 +903,7 @@ def test_the_worked_messages_are_understood_and_their_short_evidence_refused(grp
     (request_v1_6_0()[:-1], 13, "Unexpected EOF"),
     (b"", 13, "Missing request message."),
     (grpc_message(b"\0" * ((4 << 20) + 1)), 11, "Error, decoded message length too large: "),
-])
+], ids=["tee", "encoding", "evidence", "policy", "no message", "compressed", "cut short", "empty", "too large"])
 def test_refusals_over_grpc_are_trailers_only(grpc, body, status, message):
     assert grpc.ask(body) == status
     assert grpc.head["grpc-message"].startswith(message)
