@@ -122,8 +122,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
 	(void)flags;
 	s->head.size += name_len + value_len + 32;
 	if (s->head.size > MUX_HEADER_LIST_MOST)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets the stream, skips the rest
-							       */
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets it, skips the rest */
 	if (bytes_equal_str(n, ":method"))
 		s->head.connect = bytes_equal_str(v, "CONNECT");
 	else if (bytes_equal_str(n, "content-length"))
@@ -207,14 +206,14 @@ static void take_settings(struct mux_session *s)
 static void take_goaway(struct mux_session *s, const nghttp2_goaway *f)
 {
 	s->closing = true;
+	s->why = (struct err){0}; /* complaints about single streams */
 	if (f->error_code != NGHTTP2_NO_ERROR)
 		err_set(&s->why, ERR_PEER, "HTTP/2: the peer ends the session: %s %.*s",
 			nghttp2_http2_strerror(f->error_code),
 			(int)MIN(f->opaque_data_len, (size_t)100), (const char *)f->opaque_data);
 }
 
-/* Our last word after mux_session_drain() waits for the streams that the peer opened before it read
- * the first. */
+/* Draining: now the peer has read our first word, and what it opened before that has arrived. */
 static void take_ping_answer(struct mux_session *s)
 {
 	if (!s->draining || s->role != MUX_SERVER)
@@ -238,7 +237,7 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *user
 		break;
 	case NGHTTP2_RST_STREAM:
 		if (m != NULL)
-			m->peer_reset = true;
+			m->peer_reset = true; /* on_stream_close() comes next */
 		return 0;
 	case NGHTTP2_SETTINGS:
 		if (!(f->hd.flags & NGHTTP2_FLAG_ACK))
@@ -289,8 +288,7 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const u
 	return 0;
 }
 
-/* What a reset means: an abort; or, after the peer's END_STREAM and without an error, that it reads
- * no more. */
+/* An abort; or, after the peer's END_STREAM and without an error, that it reads no more. */
 static void take_reset(struct mux_stream *m, uint32_t code)
 {
 	m->reset_code = code;

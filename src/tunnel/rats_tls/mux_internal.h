@@ -115,12 +115,11 @@ struct mux_session {
 	unsigned max_streams;
 
 	struct list streams;
-	struct list noted; /* streams with notes */
-	struct list
-		waiting; /* streams that wait for the transport or the connection window, in turn */
-	struct list closed; /* streams to be freed at the end of the round */
-	unsigned count;	    /* streams that their owners know */
-	unsigned live;	    /* MUX_CLIENT: streams that count at the peer */
+	struct list noted;   /* streams with notes */
+	struct list waiting; /* for the transport or the connection window, in turn */
+	struct list closed;  /* to be freed at the end of the round */
+	unsigned count;	     /* streams that their owners know */
+	unsigned live;	     /* MUX_CLIENT: streams that count at the peer */
 	unsigned told_room;
 
 	/* sending */
@@ -129,8 +128,7 @@ struct mux_session {
 	struct bytes out;
 	struct mux_stream *turn;     /* may push although others wait */
 	enum io_result send_failure; /* nothing more can be sent; what has arrived is still read */
-
-	uint32_t peer_window; /* the peer's initial window */
+	uint32_t peer_window;	     /* the peer's initial window */
 
 	/* receiving */
 	struct mux_stream *chunk_of; /* whom chunk is shown to; NULL once that stream was closed */
@@ -164,9 +162,9 @@ void mux_note(struct mux_stream *m, unsigned notes);
 /* Sends what nghttp2 has, as far as there is room. Not from its callbacks. */
 void mux_pump(struct mux_session *s);
 
-/* Pushes the batch to the transport: all of it, or only what makes full TLS records. May be called
- * by the callbacks. */
 enum mux_flush { FLUSH_ALL, FLUSH_RECORDS };
+
+/* Pushes the batch to the transport: all, or only what makes full TLS records. Callbacks may. */
 void mux_flush(struct mux_session *s, enum mux_flush what);
 
 /* Room for len more bytes in the batch; NULL when the transport must take some first. */

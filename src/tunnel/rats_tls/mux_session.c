@@ -24,11 +24,10 @@
 #include "io/worker.h"
 #include "tunnel/rats_tls/mux_internal.h"
 
-#define RECEIVE_VIEWS 4 /* in one round, so that a busy session does not starve its neighbours */
+#define RECEIVE_VIEWS 4	    /* in one round: a busy session does not starve its neighbours */
 #define RECORD_SIZE   16384 /* plain text of a full TLS record */
 #define FLUSH_AT      65536 /* full records leave before the end of the round */
-#define BATCH_RESERVE                                                                              \
-	4096 /* room for what is not DATA: our longest such frame has some 100 bytes */
+#define BATCH_RESERVE 4096  /* for what is not DATA: our longest such frame has some 100 bytes */
 
 void mux_note(struct mux_stream *m, unsigned notes)
 {
@@ -198,7 +197,7 @@ static void lose(struct mux_session *s, enum io_result how)
 	}
 	if (how != IO_END)
 		s->send_failure = how;
-	if (s->why.kind == ERR_NONE)
+	if (!s->closing || s->why.kind == ERR_NONE)
 		err_set(&s->why, ERR_PEER, "%s",
 			how == IO_END	   ? "the peer closed the connection under its streams"
 			: how == IO_BROKEN ? "the peer broke TLS"
@@ -212,8 +211,7 @@ static void give_up(struct mux_session *s, ssize_t code)
 {
 	bool flooded = code == NGHTTP2_ERR_FLOODED;
 
-	if (s->why.kind == ERR_NONE)
-		err_set(&s->why, ERR_PEER, "HTTP/2: %s", nghttp2_strerror((int)code));
+	err_set(&s->why, ERR_PEER, "HTTP/2: %s", nghttp2_strerror((int)code));
 	nghttp2_session_terminate_session(s->ng, flooded ? NGHTTP2_ENHANCE_YOUR_CALM
 							 : NGHTTP2_PROTOCOL_ERROR);
 	mux_pump(s);
@@ -284,33 +282,45 @@ static void tell_answer(struct mux_stream *m)
 	connect->answered(connect, m->status);
 }
 
+/* Why CONNECT was not answered. */
+static enum reason find_reason(const struct mux_stream *m, struct err *why)
+{
+	const struct mux_session *s = m->session;
+	bool refused = m->reset_code == NGHTTP2_REFUSED_STREAM;
+
+	*why = s->why;
+	if (s->over)
+		return s->reason == REASON_DONE ? REASON_PEER_CLOSED : s->reason;
+	if (!m->peer_reset && !refused) {
+		if (why->kind == ERR_NONE)
+			err_set(why, ERR_PEER, "HTTP/2: the answer to CONNECT is malformed");
+		return REASON_TUNNEL_PROTOCOL;
+	}
+	err_set(why, ERR_PEER, "the peer reset CONNECT: %s", nghttp2_http2_strerror(m->reset_code));
+	if (refused)
+		return s->closing ? REASON_PEER_CLOSED : REASON_LIMIT_STREAMS;
+	return REASON_PEER_DECLINED;
+}
+
 /* It ended before it was answered. */
 static void tell_no_answer(struct mux_stream *m)
 {
 	struct mux_session *s = m->session;
 	struct mux_connect_events *connect = m->connect;
-	struct err why = s->why;
-	enum reason reason = REASON_PEER_DECLINED;
+	struct err why;
+	enum reason reason;
 
-	if (s->role == MUX_SERVER) {
-		if (s->events == NULL)
-			return; /* its owner knows */
-		s->events->withdrawn(s->events, m);
-		if (!m->closed)
-			mux_stream_dispose(m);
+	if (s->role == MUX_CLIENT) {
+		reason = find_reason(m, &why);
+		m->connect = NULL;
+		connect->failed(connect, reason, &why);
 		return;
 	}
-	if (s->over)
-		reason = s->reason == REASON_DONE ? REASON_PEER_CLOSED : s->reason;
-	else if (m->reset_code == NGHTTP2_REFUSED_STREAM)
-		reason = s->closing ? REASON_PEER_CLOSED : REASON_LIMIT_STREAMS;
-	else if (!m->peer_reset)
-		reason = REASON_TUNNEL_PROTOCOL;
-	if (!s->over)
-		err_set(&why, ERR_PEER, "the peer reset CONNECT: %s",
-			nghttp2_http2_strerror(m->reset_code));
-	m->connect = NULL;
-	connect->failed(connect, reason, &why);
+	if (s->events == NULL)
+		return; /* its owner knows */
+	s->events->withdrawn(s->events, m);
+	if (!m->closed)
+		mux_stream_dispose(m);
 }
 
 static void tell_stream(struct mux_stream *m)

@@ -1602,6 +1602,25 @@ static void a_reset_before_the_answer_says_why_connect_failed(void **state)
 	}
 }
 
+static void a_malformed_answer_fails_connect(void **state)
+{
+	static const char *const two[] = {":status", "200", ":status", "200", NULL};
+	struct hand h;
+	struct call c;
+
+	(void)state;
+	hand_server(&h);
+	call_start(&c, &h.side);
+	rounds(&h.world, 3);
+	headers(&h.b, 0, 1, two);
+	say(&h.world, &h.world.far, &h.b);
+	assert_int_equal(c.failed, 1);
+	assert_int_equal(c.reason, REASON_TUNNEL_PROTOCOL);
+	assert_int_equal(c.answered + h.side.ended, 0);
+	call_close(&c);
+	hand_stop(&h);
+}
+
 static void goaway_fails_the_streams_that_it_leaves_out(void **state)
 {
 	static const uint8_t last_is_1[] = {0, 0, 0, 1, 0, 0, 0, 0};
@@ -1891,6 +1910,7 @@ int main(void)
 		cmocka_unit_test(what_a_reset_means),
 		cmocka_unit_test(an_answer_with_its_end_and_a_reset_in_one_view_is_no_abort),
 		cmocka_unit_test(a_reset_before_the_answer_says_why_connect_failed),
+		cmocka_unit_test(a_malformed_answer_fails_connect),
 		cmocka_unit_test(goaway_fails_the_streams_that_it_leaves_out),
 		cmocka_unit_test(frames_that_do_not_belong_into_a_tunnel_break_its_stream),
 		cmocka_unit_test(what_is_no_http2_ends_the_session),
