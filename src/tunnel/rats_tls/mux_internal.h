@@ -136,7 +136,7 @@ struct mux_session {
 	struct mux_head head;
 	bool paused;  /* nghttp2 has something left to do, even without more bytes */
 	bool viewing; /* bytes of the transport are being looked at: it must not be called */
-	size_t held;  /* connection window that is kept back until the pool has room */
+	size_t held;  /* connection window that is kept back until the pool is not over */
 	uint64_t flood_ms;
 	unsigned flood_left;
 
@@ -202,6 +202,6 @@ void mux_stream_queue(struct mux_stream *m, struct bytes data);
 /* The chunk of the session is shown to its stream; what the owner leaves is kept. */
 void mux_stream_show_chunk(struct mux_session *s);
 
-/* Gives connection window back for queued bytes, now or when the pool has room. */
+/* Gives connection window back for queued bytes, now or when the pool is not over any more. */
 void mux_hold(struct mux_session *s, size_t len);
 void mux_release_held(struct mux_session *s, size_t len);

@@ -36,8 +36,10 @@ static bool has_ended(const struct mux_stream *m)
 	return m->failure != IO_OK || m->end_received;
 }
 
-/* Connection window. The part that queued bytes fill is kept back while the pool has no room: it
- * bounds what all streams can fill. */
+/*
+ * Connection window. The part that queued bytes fill is kept back while the pool is over its budget:
+ * it bounds what all streams can fill.
+ */
 
 static void give_connection_window(struct mux_session *s, size_t len)
 {
