@@ -2,9 +2,9 @@
 /*
  * load - the client and the service of a measurement, on loopback and bounded in time and count.
  *
- * A driver measures what stands between them: "load drive" prints "ready" when its connections stand, waits for
- * a line on standard input, does its exchanges, prints one line of JSON, and keeps its connections until the end
- * of standard input. What it has to do is named by its mode.
+ * Whoever drives it measures what stands in between: a client prints "ready" when its connections
+ * stand, waits for a line on standard input, does its exchanges, prints one line of JSON, and keeps
+ * its connections until the end of standard input. What it has to do is named by its mode.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -19,12 +19,12 @@
 #include "load/drive.h"
 #include "load/serve.h"
 
-#define CLIENTS_MAX	 100000
-#define TIME_LIMIT_S	 60
-#define SERVE_S		 7200
-#define SMALL		 100 /* bytes of a request, and of an answer */
-#define BULK_BYTES	 (256u << 20)
-#define COMPARE_BYTES	 (3u << 20)
+#define CLIENTS_MAX   100000
+#define TIME_LIMIT_S  60
+#define SERVE_S	      7200
+#define SMALL	      100 /* bytes of a request, and of an answer */
+#define BULK_BYTES    (256u << 20)
+#define COMPARE_BYTES (3u << 20)
 
 static const char usage[] =
 	"usage: load serve --port P [--seconds S]\n"
@@ -90,10 +90,14 @@ static bool parse_argument(struct arguments *a, const char *name, const char *va
 static bool parse_arguments(struct arguments *a, int argc, char **argv)
 {
 	static const struct option names[] = {
-		{"port", required_argument, NULL, 0},	   {"clients", required_argument, NULL, 0},
-		{"bytes", required_argument, NULL, 0},	   {"direction", required_argument, NULL, 0},
-		{"seconds", required_argument, NULL, 0},   {"count", required_argument, NULL, 0},
-		{"time-limit", required_argument, NULL, 0}, {NULL, 0, NULL, 0},
+		{"port", required_argument, NULL, 0},
+		{"clients", required_argument, NULL, 0},
+		{"bytes", required_argument, NULL, 0},
+		{"direction", required_argument, NULL, 0},
+		{"seconds", required_argument, NULL, 0},
+		{"count", required_argument, NULL, 0},
+		{"time-limit", required_argument, NULL, 0},
+		{NULL, 0, NULL, 0},
 	};
 	int at;
 
@@ -111,8 +115,8 @@ static bool set_mode(struct drive_options *o, const char *mode, const struct arg
 
 	if (strcmp(mode, "bulk") == 0) {
 		o->once = true;
-		o->exchange = a->up ? (struct exchange){.up = large, .down = 1} :
-				      (struct exchange){.down = large};
+		o->exchange = a->up ? (struct exchange){.up = large, .down = 1}
+				    : (struct exchange){.down = large};
 		return true;
 	}
 	if (strcmp(mode, "conn") == 0 || strcmp(mode, "req") == 0) {
@@ -179,7 +183,8 @@ out:
 
 int main(int argc, char **argv)
 {
-	struct arguments a = {.clients = 1, .seconds = 1, .count = INT64_MAX, .time_limit_s = TIME_LIMIT_S};
+	struct arguments a = {
+		.clients = 1, .seconds = 1, .count = INT64_MAX, .time_limit_s = TIME_LIMIT_S};
 	struct drive_options o = {0};
 	bool serving = argc > 1 && strcmp(argv[1], "serve") == 0;
 

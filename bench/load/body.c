@@ -107,7 +107,8 @@ bool body_take(struct body *b, const uint8_t *data, size_t len)
 	return true;
 }
 
-/* Bytes that nobody looks at are dropped in the kernel: the cores belong to those that we measure. */
+/* Bytes that nobody looks at are dropped in the kernel: the cores belong to those that we measure.
+ */
 enum body_step body_receive(int fd, struct body *b)
 {
 	static uint8_t scratch[STEP_MAX];

@@ -2,9 +2,10 @@
 /*
  * body - what client and service of a measurement say to each other.
  *
- * An exchange is a head of 16 bytes (how much goes up, how much shall come down, both little endian),
- * then the bytes up, then the bytes down. A connection carries any number of them, one after the other.
- * Every byte is a function of its place in the body, so both ends can compare it when asked to.
+ * An exchange is a head of 16 bytes (how much goes up, how much shall come down, both little
+ * endian), then the bytes up, then the bytes down. A connection carries any number of them, one
+ * after the other. Every byte is a function of its place in the body, so both ends can compare it
+ * when asked to.
  *
  * Threads: one.
  */
@@ -41,9 +42,11 @@ enum body_step {
 
 void body_init(struct body *b, uint64_t len, bool compare);
 
-/* head: sent in front of the first bytes, together with them; NULL when it has gone or there is none. */
+/* head: sent in front of the first bytes, together with them; NULL when it has gone or there is
+ * none. */
 enum body_step body_send(int fd, struct body *b, const uint8_t *head);
 enum body_step body_receive(int fd, struct body *b);
 
-/* Takes what was read together with the head. False: other bytes than there should be, or too many. */
+/* Takes what was read together with the head. False: other bytes than there should be, or too many.
+ */
 bool body_take(struct body *b, const uint8_t *data, size_t len);

@@ -6,8 +6,9 @@
  *      ^                         ^            |            |
  *      +------- reconnect -------+------------+------------+
  *
- * Both parts of a measurement are the same loop: preparing has one exchange of one byte on each connection,
- * and opens only some connections at a time, so that it does not become an accept storm.
+ * Both parts of a measurement are the same loop: preparing has one exchange of one byte on each
+ * connection, and opens only some connections at a time, so that it does not become an accept
+ * storm.
  */
 #include "drive.h"
 
@@ -45,8 +46,8 @@ struct drive {
 
 	/* of the part that runs */
 	struct exchange exchange;
-	bool repeat;	 /* a client that is done begins the next one */
-	unsigned next;	 /* client that has not begun yet */
+	bool repeat;	   /* a client that is done begins the next one */
+	unsigned next;	   /* client that has not begun yet */
 	uint64_t to_begin; /* exchanges */
 	uint64_t end_ns;
 	struct drive_result *result;
@@ -132,7 +133,8 @@ static enum body_step client_step(struct client *c)
 	case CLOSED:
 		break;
 	case RESTING:
-		/* Nothing is expected but the edge of something older; an end shows with the next exchange. */
+		/* Nothing is expected but the edge of something older; an end shows with the next
+		 * exchange. */
 		break;
 	case CONNECTING:
 		if (net_error(c->fd) != 0)

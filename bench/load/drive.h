@@ -16,10 +16,10 @@ struct drive_options {
 	uint16_t port;
 	unsigned clients;
 	struct exchange exchange;
-	bool once;	   /* each client has one exchange; else they repeat, up to: */
-	uint64_t count;	   /* exchanges in all */
-	double seconds;	   /* none is begun after that */
-	bool reconnect;	   /* each exchange on a connection of its own */
+	bool once;	       /* each client has one exchange; else they repeat, up to: */
+	uint64_t count;	       /* exchanges in all */
+	double seconds;	       /* none is begun after that */
+	bool reconnect;	       /* each exchange on a connection of its own */
 	unsigned time_limit_s; /* of each of the two parts */
 };
 
@@ -29,7 +29,7 @@ struct drive_result {
 	uint64_t failed;
 	uint64_t open; /* connections at the end */
 	double wall_s;
-	const char *error; /* why the result is none, or NULL */
+	const char *error;	   /* why the result is none, or NULL */
 	struct histogram times_ns; /* of an exchange; with reconnect, from connect() on */
 };
 

@@ -4,7 +4,8 @@
 
 #define SUB_COUNT (1u << HISTOGRAM_SUB_BITS)
 
-/* Values below 64 have a bin of their own; above, a bin is the power of two and the six bits below it. */
+/* Values below 64 have a bin of their own; above, a bin is the power of two and the six bits below
+ * it. */
 static unsigned bin_of(uint64_t value)
 {
 	unsigned shift;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * net - sockets on loopback, and the time. What cannot fail but for want of something of our own ends the
- * process with a message.
+ * net - sockets on loopback, and the time. What cannot fail but for want of something of our own
+ * ends the process with a message.
  *
  * Threads: one.
  */

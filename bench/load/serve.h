@@ -8,5 +8,6 @@
 
 #include <stdint.h>
 
-/* Serves on 127.0.0.1 for so many seconds, then returns 0; 1 when it cannot listen. Prints "ready". */
+/* Serves on 127.0.0.1 for so many seconds, then returns 0; 1 when it cannot listen. Prints "ready".
+ */
 int serve(uint16_t port, unsigned seconds);
