@@ -481,10 +481,10 @@ static void a_passport_is_renewed_before_its_token_expires(void **state)
 
 	(void)state;
 	set_passport();
-	service.token.lifetime_s = 3;
+	service.token.lifetime_s = 5;
 	open_attester(BINDING_CURRENT);
 	first = wait_current(DEADLINE_MS);
-	second = wait_other(first, 4000);
+	second = wait_other(first, 6000);
 	assert_non_null(second);
 	assert_true(clock_unix() < first->expires_unix);
 	identity_unref(first);
@@ -715,7 +715,7 @@ static void handshakes_over_the_bound_wait_in_order(void **state)
 {
 	(void)state;
 	agent.on_request = hold;
-	conf.aa_timeout_ms = 300;
+	conf.aa_timeout_ms = 60000;
 	open_attester(BINDING_CURRENT);
 	for (unsigned i = 0; i < CALLS; i++)
 		collect(i);
@@ -726,8 +726,24 @@ static void handshakes_over_the_bound_wait_in_order(void **state)
 	attester_call_cancel(callers[0].call);
 	run_for(loop, 20);
 	assert_int_equal(agent.evidence_requests, ATTEST_COLLECTIONS_MAX + 1);
+	agent_stop(&agent); /* the same requests come again */
+	agent.on_request = agent_behave;
+	agent_listen(&agent);
 	assert_true(wait_collected(CALLS - 2));
 	for (unsigned i = 1; i < CALLS - 1; i++)
+		assert_non_null(callers[i].id);
+}
+
+static void who_waits_too_long_for_the_agent_is_refused(void **state)
+{
+	(void)state;
+	agent.on_request = hold;
+	conf.aa_timeout_ms = 200;
+	open_attester(BINDING_CURRENT);
+	for (unsigned i = 0; i < CALLS; i++)
+		collect(i);
+	assert_true(wait_collected(CALLS));
+	for (unsigned i = 0; i < CALLS; i++)
 		assert_int_equal(callers[i].reason, REASON_ATTESTER_UNAVAILABLE);
 }
 
@@ -881,6 +897,7 @@ int main(void)
 		TEST_EACH(an_agent_that_hangs_runs_out_of_time),
 		TEST_EACH(a_handshake_that_hangs_delays_no_other),
 		TEST_EACH(handshakes_over_the_bound_wait_in_order),
+		TEST_EACH(who_waits_too_long_for_the_agent_is_refused),
 		TEST_EACH(a_cancel_may_cross_the_answer),
 		TEST_EACH(an_attester_can_be_freed_under_its_callers),
 		TEST_EACH(a_wrong_address_is_a_configuration_error),

@@ -128,15 +128,23 @@ static void answers_in_any_order_find_their_calls(void **state)
 	assert_int_equal(agent.connections, 1);
 }
 
-static void a_call_that_hangs_delays_no_other_and_runs_out_of_time(void **state)
+static void a_call_that_hangs_delays_no_other(void **state)
 {
 	(void)state;
 	agent.on_request = echo_unless_hang;
-	begin_call(0, "hang", 100);
+	begin_call(0, "hang", 60000);
 	begin_call(1, "quick", 5000);
 	assert_true(wait_answers(1));
 	assert_int_equal(callers[1].answers, 1);
 	assert_false(callers[1].failed);
+}
+
+static void a_call_that_hangs_runs_out_of_time_and_the_connection_stays(void **state)
+{
+	(void)state;
+	agent.on_request = echo_unless_hang;
+	begin_call(0, "hang", 200);
+	begin_call(1, "bystander", 5000);
 	assert_true(wait_answers(2));
 	assert_true(callers[0].failed);
 	assert_int_equal(callers[0].why.kind, ERR_TIMEOUT);
@@ -399,7 +407,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(answers_in_any_order_find_their_calls),
-		TEST(a_call_that_hangs_delays_no_other_and_runs_out_of_time),
+		TEST(a_call_that_hangs_delays_no_other),
+		TEST(a_call_that_hangs_runs_out_of_time_and_the_connection_stays),
 		TEST(an_answer_nobody_waits_for_is_ignored),
 		TEST(a_call_cancelled_before_it_was_sent_never_reaches_the_agent),
 		TEST(a_status_is_told_with_its_code),
