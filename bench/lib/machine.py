@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -18,7 +19,7 @@ LOCAL_PORTS = "/proc/sys/net/ipv4/ip_local_port_range"
 DESCRIPTORS = 65536
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
-PR_SET_PDEATHSIG, SIGKILL = 1, 9
+PR_SET_PDEATHSIG = 1
 
 
 def _bring_up_loopback():
@@ -65,8 +66,9 @@ def raise_descriptor_limit():
 
 
 def die_with_parent():
-    """In a child, between fork and exec: it ends when this program does, however that ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
+    """In a child, between fork and exec: it ends when this program does, however that ends. A signal that it can
+    pass on to children of its own."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _cpu():
