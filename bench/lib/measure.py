@@ -11,7 +11,7 @@ SETTLE_S = 0.2
 
 TUNNELS = ("ours", "ours-mux", "up-2.12.0", "up-2.12.0-mux", "up-2.8.0", "up-2.8.0-mux", "haproxy", "nginx", "relay")
 COLD = tuple(name for name in TUNNELS if not name.startswith("up-2.8.0"))  # where memory and start are looked at
-TRUST = ("ours-attested", "ours-mutual", "haproxy-mutual")
+TRUST = ("ours-attested", "ours-mutual", "haproxy-mutual", "haproxy-tickets")
 
 
 @dataclass

@@ -17,6 +17,16 @@ WORKERS = len(os.sched_getaffinity(0))
 NGINX_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 
+OPENSSL = """openssl_conf = all
+[all]
+ssl_conf = tls
+[tls]
+system_default = every_context
+[every_context]
+NumTickets = 0
+"""
+
+
 class Workshop:
     """Where candidates find what they need: folder, certificates, binaries, the lab."""
 
@@ -26,6 +36,11 @@ class Workshop:
         self.upstream = upstream  # version -> path of the binary
         self._lab = None
         self._make_certificates()
+
+    def no_tickets(self):
+        """Environment for what sends TLS 1.3 tickets even when told to have neither tickets nor sessions: OpenSSL takes
+        "no tickets" for "tickets that stand for a session in memory". They are work that nobody asked for here."""
+        return {"OPENSSL_CONF": self.write("openssl.cnf", OPENSSL)}
 
     def _openssl(self, *args):
         subprocess.run(["openssl", *args], cwd=self.folder, check=True, stdout=subprocess.DEVNULL,
@@ -165,8 +180,9 @@ listen relay
 
 
 class Haproxy:
-    def __init__(self, name, title, tls=True, client_certificates=False, suites=None):
+    def __init__(self, name, title, tls=True, client_certificates=False, suites=None, tickets=False):
         self.name, self.title = name, title
+        self.tickets = tickets
         self.tls, self.client_certificates, self.suites = tls, client_certificates, suites
 
     def missing(self, _shop):
@@ -188,7 +204,7 @@ class Haproxy:
             if self.suites:
                 options["server"] += f" ciphersuites {self.suites}"
         text = HAPROXY.format(workers=WORKERS, connections=descriptors() // 2 - 100, listen=listen, to=to, **options)
-        return ["haproxy", "-db", "-f", shop.write(name + ".cfg", text)], None
+        return ["haproxy", "-db", "-f", shop.write(name + ".cfg", text)], None if self.tickets else shop.no_tickets()
 
 
 # ---- nginx ----
@@ -237,7 +253,7 @@ class Nginx:
                             connections=descriptors() - 100, listen=listen, to=to,
                             listen_options="ssl" if egress else "",
                             options=(NGINX_EGRESS if egress else NGINX_INGRESS).format(folder=shop.folder))
-        return ["nginx", "-p", str(shop.folder), "-c", shop.write(name + ".conf", text)], None
+        return ["nginx", "-p", str(shop.folder), "-c", shop.write(name + ".conf", text)], shop.no_tickets()
 
 
 # ---- all ----
@@ -255,6 +271,7 @@ ALL = [
     Haproxy("haproxy", "HAProxy, TLS"),
     Haproxy("haproxy-mutual", "HAProxy, TLS with client certificates", client_certificates=True),
     Haproxy("haproxy-aes128", "HAProxy, TLS with AES-128-GCM", suites="TLS_AES_128_GCM_SHA256"),
+    Haproxy("haproxy-tickets", "HAProxy, TLS, with its two tickets", tickets=True),
     Nginx(),
     Haproxy("relay", "HAProxy, plain TCP", tls=False),
 ]
