@@ -274,9 +274,9 @@ static void log_accepted(struct verifier *v, const struct verdict *verdict)
 	if (!log_limit_pass(&v->accepted_lines, ACCEPTED_LINES, now, &skipped))
 		return;
 	log_info("%s: peer accepted: tee %s, policy %s, judged by %s, valid for %llu s", v->name, verdict->tee,
-		 verdict->policy, v->conf->as.type == AS_BUILTIN ? "the builtin service" :
-				  v->conf->as.addr != NULL	 ? v->conf->as.addr :
-								   "its passport",
+		 verdict->policy, v->conf->model == MODEL_PASSPORT	? "its passport" :
+				  v->conf->as.type == AS_BUILTIN ? "the builtin service" :
+								   v->conf->as.addr,
 		 (unsigned long long)(MAX(verdict->expires_ms, now) - now + 500) / 1000);
 }
 

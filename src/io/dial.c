@@ -46,9 +46,7 @@ static void attempt_stop(struct attempt *a)
 	timer_cancel(a->dial->worker->loop, &a->deadline);
 	if (a->watch.fd < 0)
 		return;
-	loop_unwatch(a->dial->worker->loop, &a->watch);
-	close(a->watch.fd);
-	a->watch.fd = -1;
+	loop_close(a->dial->worker->loop, &a->watch);
 	a->dial->running--;
 }
 

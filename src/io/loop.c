@@ -166,6 +166,16 @@ void loop_unwatch(struct loop *l, struct watch *w)
 	strike_fetched(l, w);
 }
 
+void loop_close(struct loop *l, struct watch *w)
+{
+	if (w->active) {
+		w->active = false;
+		strike_fetched(l, w);
+	}
+	close(w->fd);
+	w->fd = -1;
+}
+
 void timer_init(struct timer *t, void (*expired)(struct timer *self))
 {
 	*t = (struct timer){ .expired = expired };

@@ -72,6 +72,9 @@ int loop_hand_over(struct loop *l, struct watch *from, struct watch *to, uint32_
 /* Does not close the descriptor. Does nothing when w is not watched. */
 void loop_unwatch(struct loop *l, struct watch *w);
 
+/* Unwatches and closes w->fd, which has no duplicate: the kernel forgets it by itself. fd is -1 afterwards. */
+void loop_close(struct loop *l, struct watch *w);
+
 void timer_init(struct timer *t, void (*expired)(struct timer *self));
 
 /* keeps t. Starting a running timer moves it. */

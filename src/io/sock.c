@@ -90,21 +90,26 @@ static void set_int(int fd, int level, int name, int value)
 	setsockopt(fd, level, name, &value, sizeof(value));
 }
 
-static void set_common(int fd, const struct sock_options *o)
+/* Hosts without cubic keep what they have. */
+static void avoid_pacing(int fd)
+{
+	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
+}
+
+/* The other end of loopback cannot go away without a word, and pacing only costs there. */
+static void set_common(int fd, const struct sock_addr *a, const struct sock_options *o)
 {
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (sock_addr_is_loopback(a)) {
+		avoid_pacing(fd);
+		return;
+	}
 	if (!o->keepalive)
 		return;
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, o->keepalive_idle_s);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, o->keepalive_interval_s);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, o->keepalive_count);
-}
-
-/* Hosts without cubic keep what they have. */
-static void avoid_pacing(int fd)
-{
-	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
 }
 
 int sock_listen(const struct sock_addr *a, const struct sock_options *o, bool shared, struct err *e)
@@ -121,9 +126,7 @@ int sock_listen(const struct sock_addr *a, const struct sock_options *o, bool sh
 		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (a->any.sa_family == AF_INET6)
 		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-	set_common(fd, o);
-	if (sock_addr_is_loopback(a))
-		avoid_pacing(fd);
+	set_common(fd, a, o);
 	if (bind(fd, &a->any, sock_addr_len(a)) < 0 || listen(fd, BACKLOG) < 0) {
 		err_errno(e, ERR_SYSTEM, "listen on %s", sock_addr_format(a, text));
 		close(fd);
@@ -141,9 +144,7 @@ int sock_connect(const struct sock_addr *a, const struct sock_options *o, struct
 		err_errno(e, ERR_SYSTEM, "connect to %s: socket", sock_addr_format(a, text));
 		return -1;
 	}
-	set_common(fd, o);
-	if (sock_addr_is_loopback(a))
-		avoid_pacing(fd);
+	set_common(fd, a, o);
 	if (connect(fd, &a->any, sock_addr_len(a)) < 0 && errno != EINPROGRESS) {
 		err_errno(e, ERR_SYSTEM, "connect to %s", sock_addr_format(a, text));
 		close(fd);
@@ -162,12 +163,11 @@ int sock_error(int fd)
 	return value;
 }
 
-void sock_abort(int fd)
+void sock_set_abort(int fd)
 {
 	struct linger now = { .l_onoff = 1, .l_linger = 0 };
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
 }
 
 void sock_tune_accepted(int fd, const struct sock_addr *peer)

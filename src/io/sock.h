@@ -54,8 +54,8 @@ int sock_connect(const struct sock_addr *a, const struct sock_options *o, struct
 /* What became of it: 0 or an errno. */
 int sock_error(int fd);
 
-/* Closes with RST. */
-void sock_abort(int fd);
+/* close() will send RST. */
+void sock_set_abort(int fd);
 
 /* On loopback a pacing congestion control only costs: take one that does not pace. */
 void sock_tune_accepted(int fd, const struct sock_addr *peer);

@@ -129,6 +129,8 @@ static enum io_result shut(struct stream *stream)
 {
 	struct sock_stream *s = from_stream(stream);
 
+	if (stream->last)
+		return IO_OK; /* close() sends the FIN */
 	return shutdown(s->watch.fd, SHUT_WR) < 0 ? note_abort(stream) : IO_OK;
 }
 
@@ -163,10 +165,7 @@ void sock_stream_close(struct sock_stream *s, enum stream_close how)
 	s->stream.events = NULL;
 	if (s->watch.fd < 0)
 		return;
-	loop_unwatch(s->worker->loop, &s->watch);
 	if (how == STREAM_ABORT)
-		sock_abort(s->watch.fd);
-	else
-		close(s->watch.fd);
-	s->watch.fd = -1;
+		sock_set_abort(s->watch.fd);
+	loop_close(s->worker->loop, &s->watch);
 }

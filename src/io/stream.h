@@ -62,5 +62,6 @@ struct stream {
 	bool readable;
 	bool writable;
 	bool flushing; /* shutdown() was called and bytes are still on their way */
+	bool last;     /* set before shutdown(): close() follows as soon as nothing is on its way any more */
 	bool aborted;  /* the other side aborted; bytes that came before may still be pulled */
 };

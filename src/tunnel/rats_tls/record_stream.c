@@ -64,10 +64,21 @@ static enum io_result flush(struct record_stream *s)
 	s->out = NULL;
 	if (s->stream.flushing) {
 		s->stream.flushing = false;
-		if (shutdown(s->watch.fd, SHUT_WR) < 0)
+		if (!s->stream.last && shutdown(s->watch.fd, SHUT_WR) < 0)
 			return fail_sending(s);
 	}
 	return IO_OK;
+}
+
+/* Behind the end of the handshake, in one go. */
+static enum io_result send_corked(struct record_stream *s, const uint8_t *sealed, size_t len)
+{
+	struct pool_buf *b = s->out;
+
+	s->corked = false;
+	memcpy(b->data + b->end, sealed, len);
+	b->end += len;
+	return flush(s);
 }
 
 /* Sends sealed bytes, keeping the rest in out. sealed may be the cipher scratch. */
@@ -75,6 +86,8 @@ static enum io_result send_sealed(struct record_stream *s, const uint8_t *sealed
 {
 	size_t sent = 0;
 
+	if (s->corked)
+		return send_corked(s, sealed, len);
 	if (s->out == NULL && s->stream.writable) {
 		ssize_t n;
 
@@ -246,6 +259,10 @@ static enum io_result pull(struct stream *stream, struct bytes *view)
 {
 	struct record_stream *s = from_stream(stream);
 
+	if (s->corked) {
+		s->corked = false;
+		flush(s); /* a failure shows at the next push */
+	}
 	if (s->plain != NULL) {
 		*view = bytes_of(s->plain->data + s->plain->start, s->plain->end - s->plain->start);
 		return IO_OK;
@@ -333,6 +350,8 @@ static enum io_result shut(struct stream *stream)
 		stream->flushing = true;
 		return IO_OK;
 	}
+	if (stream->last)
+		return IO_OK; /* close() sends the rest with the FIN */
 	return shutdown(s->watch.fd, SHUT_WR) < 0 ? fail_sending(s) : IO_OK;
 }
 
@@ -381,12 +400,9 @@ static void close_stream(struct stream *stream, enum stream_close how)
 	}
 	if (s->watch.fd < 0)
 		return;
-	loop_unwatch(s->worker->loop, &s->watch);
 	if (how == STREAM_ABORT && !(s->failed && s->failure == IO_BROKEN))
-		sock_abort(s->watch.fd);
-	else
-		close(s->watch.fd);
-	s->watch.fd = -1;
+		sock_set_abort(s->watch.fd);
+	loop_close(s->worker->loop, &s->watch);
 }
 
 static const struct stream_ops record_ops = { pull, consumed, push, shut, close_stream };
@@ -409,6 +425,14 @@ void record_stream_open(struct record_stream *s, const struct record_side *rx, c
 	s->stream.writable = true;
 	keep_partial(s, early);
 	s->in_is_new = s->in != NULL;
+}
+
+void record_stream_cork(struct record_stream *s, struct bytes handshake)
+{
+	s->out = pool_take(s->worker->pool, POOL_BUF_SIZE);
+	memcpy(s->out->data, handshake.data, handshake.len);
+	s->out->end = handshake.len;
+	s->corked = true;
 }
 
 /* A server that wants our certificate says so when our handshake is already over (rats-tls.md 8). */

@@ -33,6 +33,7 @@ struct record_stream {
 	bool open;	   /* keys are set */
 	bool got_close;	   /* close_notify */
 	bool hung_up;	   /* EPOLLRDHUP or worse was seen: a short read is not the last one */
+	bool corked;	   /* out waits for what is pushed first, or for the first pull */
 	bool owes_update;  /* the peer asked for our KeyUpdate */
 	bool in_is_new;	   /* in holds records that were never looked at */
 	bool failed;	   /* nothing more to read; failure says how */
@@ -53,6 +54,13 @@ void record_stream_init(struct record_stream *s, struct worker *w, int fd);
  */
 void record_stream_open(struct record_stream *s, const struct record_side *rx, const struct record_side *tx,
 			struct bytes early);
+
+/*
+ * The last bytes of the handshake, at most RECORD_STREAM_CORK, which have not been sent yet: they leave together with
+ * what is pushed first, and at the latest with the first pull. Right after record_stream_open().
+ */
+#define RECORD_STREAM_CORK 4096
+void record_stream_cork(struct record_stream *s, struct bytes handshake);
 
 /* true when the peer ended the connection with a fatal alert; why says what it means and what to change. */
 bool record_stream_alert(const struct record_stream *s, struct err *why);

@@ -165,6 +165,8 @@ static void tell_success(struct secure *s)
 	if (s->result.from_cache)
 		counter_add(&counters->verdict_hits, 1);
 	record_stream_open(s->rs, &s->rx, &s->tx, buf_bytes(&s->early));
+	if (s->out.len > 0)
+		record_stream_cork(s->rs, bytes_of(s->out.data + s->out_sent, s->out.len - s->out_sent));
 	s->rs->messages.refuse_tickets = s->side->role == TLS_SERVER;
 	s->rs->secure = NULL;
 	events->secured(events, &s->result);
@@ -308,13 +310,30 @@ static bool take_result(struct secure *s)
 	return true;
 }
 
-static void finish_handshake(struct secure *s)
+/*
+ * Where the verdict is at hand, the end of the handshake waits for the first bytes of the application and
+ * leaves together with them.
+ */
+static bool may_cork(struct secure *s)
 {
-	if (s->tls != NULL) {
-		if (!take_result(s))
-			return;
-		tls_handshake_free(s->tls);
-		s->tls = NULL;
+	struct secure_side *side = s->side;
+
+	if (s->out.len - s->out_sent > RECORD_STREAM_CORK)
+		return false;
+	if (side->verifier == NULL)
+		return true;
+	if (!verifier_cached(side->verifier, s->result.cert_sha256, &s->result.verdict))
+		return false;
+	s->result.attested = true;
+	s->result.from_cache = true;
+	return true;
+}
+
+static void send_rest(struct secure *s)
+{
+	if (!flush(s)) {
+		fail_errno(s, REASON_PEER_CLOSED, "TLS handshake");
+		return;
 	}
 	if (s->out.len > 0) {
 		s->phase = PHASE_FLUSHING;
@@ -323,6 +342,18 @@ static void finish_handshake(struct secure *s)
 	buf_release(&s->out);
 	timer_cancel(s->side->worker->loop, &s->deadline);
 	judge(s);
+}
+
+static void finish_handshake(struct secure *s)
+{
+	if (!take_result(s))
+		return;
+	tls_handshake_free(s->tls);
+	s->tls = NULL;
+	if (s->out.len > 0 && may_cork(s))
+		succeed(s);
+	else
+		send_rest(s);
 }
 
 /* rats-tls.md 8: what a TLS port answers to something else. */
@@ -345,7 +376,7 @@ static void step(struct secure *s, struct bytes in)
 	size_t used = 0;
 	enum tls_step result = tls_handshake_step(s->tls, in, &used, &s->out, &reason, &why);
 
-	if (!flush(s) && result != TLS_FAILED) {
+	if (result != TLS_DONE && !flush(s) && result != TLS_FAILED) {
 		fail_errno(s, REASON_PEER_CLOSED, "TLS handshake");
 		return;
 	}
@@ -435,12 +466,8 @@ static void on_ready(struct watch *w, uint32_t events)
 	}
 	if (s->phase == PHASE_HANDSHAKE)
 		read_handshake(s);
-	if (s->phase == PHASE_FLUSHING) {
-		if (!flush(s))
-			fail_errno(s, REASON_PEER_CLOSED, "TLS handshake");
-		else if (s->out.len == 0)
-			finish_handshake(s);
-	}
+	if (s->phase == PHASE_FLUSHING)
+		send_rest(s);
 }
 
 /* ---- begin ---- */
