@@ -20,15 +20,14 @@
 #include <string.h>
 
 #include <openssl/core_dispatch.h>
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/params.h>
 #include <openssl/provider.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypto/libctx_internal.h"
+#include "crypto/libctx_kdf.h"
 #include "crypto/ossl.h"
 
 #define PROVIDER_NAME  "tng"
@@ -83,49 +82,11 @@ static struct {
 	bool ready;
 	OSSL_ALGORITHM algorithms[MAX_OPERATION][MAX_ALGORITHMS + 1];
 	OSSL_DISPATCH provider[MAX_FUNCTIONS + 1];
-	OSSL_DISPATCH kdf[MAX_FUNCTIONS + 1]; /* TLS13-KDF with our derive */
-	OSSL_FUNC_kdf_derive_fn *kdf_derive;  /* the provider's own */
+	OSSL_DISPATCH kdf[LIBCTX_KDF_FUNCTIONS]; /* our TLS13-KDF */
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Set while the provider of this thread's new context starts. */
 static _Thread_local OSSL_PROVIDER *starting;
-
-static _Thread_local struct libctx_secrets *catching;
-
-/* ---- secrets ---- */
-
-void libctx_catch_secrets(struct libctx_secrets *into)
-{
-	catching = into;
-}
-
-static bool is_label(const OSSL_PARAM *p, const char *label)
-{
-	return p->data_size == strlen(label) && memcmp(p->data, label, p->data_size) == 0;
-}
-
-static void catch_secret(const OSSL_PARAM *label, const uint8_t *secret, size_t len)
-{
-	if (label == NULL || label->data == NULL || len > LIBCTX_MAX_SECRET)
-		return;
-	if (is_label(label, "c ap traffic")) {
-		memcpy(catching->client, secret, len);
-		catching->client_len = len;
-	} else if (is_label(label, "s ap traffic")) {
-		memcpy(catching->server, secret, len);
-		catching->server_len = len;
-	}
-}
-
-/* RFC 8446 7.1: one call for each secret, told apart by their labels. */
-static int derive(void *kdf, unsigned char *key, size_t len, const OSSL_PARAM params[])
-{
-	if (!shared.kdf_derive(kdf, key, len, params))
-		return 0;
-	if (catching != NULL && params != NULL)
-		catch_secret(OSSL_PARAM_locate_const(params, OSSL_KDF_PARAM_LABEL), key, len);
-	return 1;
-}
 
 /* ---- the answers ---- */
 
@@ -202,21 +163,15 @@ static OSSL_DISPATCH *find_function(OSSL_DISPATCH *functions, int id)
 	return NULL;
 }
 
-static bool wrap_kdf(OSSL_ALGORITHM *kdf)
+static bool wrap_kdf(OSSL_ALGORITHM *kdf, void *provider)
 {
-	OSSL_DISPATCH *f;
-
 	for (; kdf->algorithm_names != NULL; kdf++) {
 		if (strcmp(kdf->algorithm_names, "TLS13-KDF") == 0)
 			break;
 	}
-	if (kdf->algorithm_names == NULL || !copy_functions(kdf->implementation, shared.kdf))
+	if (kdf->algorithm_names == NULL ||
+	    !libctx_kdf_wrap(kdf->implementation, provider, shared.kdf))
 		return false;
-	f = find_function(shared.kdf, OSSL_FUNC_KDF_DERIVE);
-	if (f == NULL)
-		return false;
-	shared.kdf_derive = OSSL_FUNC_kdf_derive(f);
-	f->function = (void (*)(void))derive;
 	kdf->implementation = shared.kdf;
 	return true;
 }
@@ -274,7 +229,8 @@ static bool make_answers(OSSL_PROVIDER *whole)
 		if (!filter(whole, wanted[i].operation, shared.algorithms[wanted[i].operation]))
 			return false;
 	}
-	return wrap_kdf(shared.algorithms[OSSL_OP_KDF]) &&
+	return wrap_kdf(shared.algorithms[OSSL_OP_KDF],
+			OSSL_PROVIDER_get0_provider_ctx(whole)) &&
 	       make_dispatch(OSSL_PROVIDER_get0_dispatch(whole));
 }
 
