@@ -105,6 +105,7 @@ struct timeouts_conf {
 	unsigned handshake_ms;
 	unsigned verify_ms;	/* waiting for a verdict, above the service's own time-outs */
 	unsigned idle_ms;	/* 0: never */
+	unsigned linger_ms;	/* for our last bytes, when both directions have ended */
 	unsigned pool_idle_ms;	/* a tunnel session without streams */
 	unsigned drain_ms;
 };

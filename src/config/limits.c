@@ -29,6 +29,7 @@ static const struct field timeouts_fields[] = {
 	{ STORED_AS("handshake", FIELD_SECONDS, struct timeouts_conf, handshake_ms), .min = 1, .max = DAY_MS, .fallback = 30000 },
 	{ STORED_AS("verify", FIELD_SECONDS, struct timeouts_conf, verify_ms), .min = 1, .max = DAY_MS, .fallback = 90000 },
 	{ STORED_AS("idle", FIELD_SECONDS, struct timeouts_conf, idle_ms), .min = 0, .max = 30LL * DAY_MS, .fallback = 0 },
+	{ STORED_AS("linger", FIELD_SECONDS, struct timeouts_conf, linger_ms), .min = 1, .max = DAY_MS, .fallback = 60000 },
 	{ STORED_AS("pool_idle", FIELD_SECONDS, struct timeouts_conf, pool_idle_ms), .min = 1, .max = DAY_MS, .fallback = 90000 },
 };
 

@@ -20,6 +20,7 @@
 
 #define RAW_DESCRIPTORS 2    /* the peer and the service */
 #define STREAM_DESCRIPTORS 1 /* the service */
+#define REFUSED_MS 1000	     /* between two looks whether a refused session can go */
 
 struct egress_session {
 	struct list link; /* in the lane's sessions */
@@ -40,6 +41,9 @@ struct egress_session {
 	struct verify_call *verifying;
 	struct verify_events verify_events;
 	bool ended;
+	bool refused;	  /* the peer, when its verdict was to be renewed */
+	uint64_t used_ms; /* when it last had a stream */
+	struct timer idle;
 	struct task reap;
 };
 
@@ -49,6 +53,7 @@ static void session_free(struct egress_session *s)
 
 	list_remove(&s->link);
 	task_cancel(&s->reap);
+	timer_cancel(gw->base.loop, &s->idle);
 	if (s->verifying != NULL)
 		verify_call_cancel(s->verifying);
 	mux_session_free(s->mux);
@@ -136,6 +141,29 @@ static void dial_service(struct flow *f)
 
 /* ---- sessions ---- */
 
+static void refuse_peer(struct egress_session *s)
+{
+	s->refused = true;
+	mux_session_drain(s->mux);
+	timer_start(s->lane->gw->base.loop, &s->idle, REFUSED_MS);
+}
+
+/* The ingress's pool is the first to let go of an idle session; this is for peers that never do. */
+static void on_idle(struct timer *t)
+{
+	struct egress_session *s = container_of(t, struct egress_session, idle);
+	struct loop *loop = s->lane->gw->base.loop;
+	unsigned limit = 2 * s->lane->gw->gateway->config->timeouts.pool_idle_ms;
+	bool is_used = !list_is_empty(&s->flows) || !list_is_empty(&s->waiting);
+
+	if (is_used)
+		s->used_ms = loop_now_ms(loop);
+	if (!is_used && (s->refused || loop_now_ms(loop) - s->used_ms >= limit))
+		session_free(s);
+	else
+		timer_start(loop, &s->idle, s->refused ? REFUSED_MS : MAX(limit / 4, 1u));
+}
+
 static void on_decided(struct verify_events *self, const struct verdict *v)
 {
 	struct egress_session *s = container_of(self, struct egress_session, verify_events);
@@ -146,7 +174,7 @@ static void on_decided(struct verify_events *self, const struct verdict *v)
 	if (v->accepted)
 		s->verdict_expires_ms = v->expires_ms;
 	else
-		mux_session_drain(s->mux);
+		refuse_peer(s);
 	list_init(&now);
 	list_splice(&now, &s->waiting);
 	while ((link = list_pop(&now)) != NULL) {
@@ -206,6 +234,11 @@ static void on_requested(struct mux_session_events *self, struct mux_stream *str
 	if (!gateway_has_room(g, 0)) {
 		refuse_stream(f, 503);
 		flow_close(f, REASON_LIMIT_CONNECTIONS, NULL);
+		return;
+	}
+	if (s->refused) {
+		refuse_stream(f, 403);
+		flow_close(f, REASON_AS_REFUSED, NULL);
 		return;
 	}
 	if (is_believed(s)) {
@@ -278,6 +311,9 @@ static void become_session(struct flow *f, const struct secured *result)
 	}
 	list_init(&s->link);
 	list_append(&lane->sessions, &s->link);
+	s->used_ms = loop_now_ms(gw->base.loop);
+	timer_init(&s->idle, on_idle);
+	timer_start(gw->base.loop, &s->idle, MAX(gw->gateway->config->timeouts.pool_idle_ms / 2, 1u));
 	gateway_count_flow(gw->gateway, 1);
 	f->tls = NULL;
 	flow_dissolve(f);

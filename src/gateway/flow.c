@@ -103,7 +103,7 @@ void flow_relay(struct flow *f, struct stream *near, struct stream *far)
 
 	f->state = FLOW_RELAYING;
 	f->relay_events.finished = on_finished;
-	relay_start(&f->relay, &gw->base, near, far, &f->relay_events);
+	relay_start(&f->relay, &gw->base, near, far, gw->gateway->config->timeouts.linger_ms, &f->relay_events);
 	if (idle_ms > 0)
 		timer_start(gw->base.loop, &f->idle, idle_ms);
 }

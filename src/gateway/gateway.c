@@ -540,7 +540,7 @@ static void on_lost_mail(struct mail *m)
 	struct gateway *g = lost->gateway;
 
 	free(lost);
-	if (g->exit_code == 1)
+	if (g->exit_code == 1 || !g->running)
 		return;
 	g->exit_code = 1;
 	log_error("a listening socket was lost: stopping");
@@ -703,6 +703,25 @@ static void stop_threads(struct gateway *g)
 	g->attest_started = false;
 }
 
+static void on_second_signal(int number)
+{
+	_exit(128 + number);
+}
+
+/* Nobody reads the descriptor of signals any more. */
+static void end_at_next_signal(void)
+{
+	struct sigaction action = { .sa_handler = on_second_signal };
+	sigset_t set;
+
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int gateway_run(struct gateway *g)
 {
 	if (start_threads(g) < 0) {
@@ -714,7 +733,10 @@ int gateway_run(struct gateway *g)
 		 aead_description());
 	timer_init(&g->trim, on_trim);
 	timer_start(g->main_loop, &g->trim, TRIM_MS);
+	g->running = true;
 	loop_run(g->main_loop);
+	g->running = false;
+	end_at_next_signal();
 	timer_cancel(g->main_loop, &g->trim);
 	stop_threads(g);
 	log_counters(g);

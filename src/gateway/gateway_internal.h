@@ -94,6 +94,7 @@ struct gateway {
 	uint64_t trim_done; /* and at the last trim */
 	unsigned drained; /* workers */
 	int signals;
+	bool running; /* the main loop */
 	int exit_code;
 };
 

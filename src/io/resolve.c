@@ -304,6 +304,8 @@ struct resolve_call *resolver_start(struct resolver *r, struct loop *reply_to, c
 	list_append(&n->calls, &c->link);
 	if (!n->pending)
 		answer(n, true, &none);
+	else if (r->helper_count == 0)
+		start_helper(r); /* that of an earlier call could not be started */
 	pthread_mutex_unlock(&r->lock);
 	return c;
 }

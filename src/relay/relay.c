@@ -39,8 +39,31 @@ static void settle_if_done(struct relay *r)
 		settle(r, RELAY_FAR_RESET);
 	if (r->to_near.cut && r->to_far.ended)
 		settle(r, RELAY_NEAR_RESET);
-	if (r->to_far.ended && r->to_near.ended && !r->near->flushing && !r->far->flushing)
+	if (!r->to_far.ended || !r->to_near.ended)
+		return;
+	if (!r->near->flushing && !r->far->flushing)
 		settle(r, RELAY_DONE);
+	else if (!timer_is_started(&r->linger))
+		timer_start(r->worker->loop, &r->linger, r->linger_ms);
+}
+
+static void on_linger(struct timer *t)
+{
+	struct relay *r = container_of(t, struct relay, linger);
+
+	settle(r, r->near->flushing ? RELAY_NEAR_RESET : RELAY_FAR_RESET);
+}
+
+/*
+ * An abort shows when the source is pulled. Where that does not happen any more, because the sink is full or
+ * the direction has ended, it must be passed on all the same.
+ */
+static void settle_if_aborted(struct relay *r)
+{
+	if (r->near->aborted && (!r->far->writable || r->to_far.ended || r->to_far.cut))
+		settle(r, RELAY_NEAR_RESET);
+	if (r->far->aborted && (!r->near->writable || r->to_near.ended || r->to_near.cut))
+		settle(r, RELAY_FAR_RESET);
 }
 
 /*
@@ -105,12 +128,10 @@ static void run(struct relay *r)
 		run_pipe(r, &r->to_far, r->near, r->far);
 	if (!r->over)
 		run_pipe(r, &r->to_near, r->far, r->near);
+	if (!r->over)
+		settle_if_aborted(r);
 }
 
-/*
- * An abort shows when the source is pulled. Where that does not happen any more, because the sink is full or
- * the direction has ended, it must be passed on all the same.
- */
 static void on_ready(struct relay *r, struct stream *s)
 {
 	struct pipe *out = s == r->near ? &r->to_far : &r->to_near;
@@ -141,6 +162,7 @@ static void far_ready(struct stream_events *self, struct stream *s)
 static void release(struct relay *r, enum stream_close how)
 {
 	task_cancel(&r->task);
+	timer_cancel(r->worker->loop, &r->linger);
 	r->over = true;
 	r->near->ops->close(r->near, how);
 	r->far->ops->close(r->far, how);
@@ -160,14 +182,15 @@ static void on_task(struct task *t)
 }
 
 void relay_start(struct relay *r, struct worker *w, struct stream *near, struct stream *far,
-		 struct relay_events *events)
+		 unsigned linger_ms, struct relay_events *events)
 {
-	*r = (struct relay){ .worker = w, .near = near, .far = far, .events = events };
+	*r = (struct relay){ .worker = w, .near = near, .far = far, .events = events, .linger_ms = linger_ms };
 	r->near_events.ready = near_ready;
 	r->far_events.ready = far_ready;
 	near->events = &r->near_events;
 	far->events = &r->far_events;
 	task_init(&r->task, on_task);
+	timer_init(&r->linger, on_linger);
 	r->moved_ms = loop_now_ms(w->loop);
 	task_schedule(w->loop, &r->task);
 }

@@ -26,6 +26,9 @@
 #define MUX_WINDOW_MOST	      (1024 * 1024)
 #define MUX_WINDOW_CONNECTION (16 * 1024 * 1024)
 
+/* So much of the connection's stays in play whatever is held back: stalled streams must not stop the others. */
+#define MUX_WINDOW_SPARE (2 * 1024 * 1024)
+
 /*
  * What we let the peer put into one frame, and the most that we put into one where the peer allows
  * it. A DATA frame is never kept as a whole, so a large one costs no memory; each one costs its

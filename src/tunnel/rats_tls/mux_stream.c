@@ -51,7 +51,7 @@ static void give_connection_window(struct mux_session *s, size_t len)
 
 void mux_hold(struct mux_session *s, size_t len)
 {
-	if (!pool_is_over(s->worker->pool)) {
+	if (!pool_is_over(s->worker->pool) || s->held + len > MUX_WINDOW_CONNECTION - MUX_WINDOW_SPARE) {
 		give_connection_window(s, len);
 		return;
 	}

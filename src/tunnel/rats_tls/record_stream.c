@@ -37,6 +37,7 @@ static enum io_result fail(struct record_stream *s, enum io_result how)
 static enum io_result fail_sending(struct record_stream *s)
 {
 	s->send_failed = true;
+	s->stream.aborted = true; /* the kernel tells an error once */
 	s->stream.flushing = false;
 	return IO_RESET;
 }

@@ -31,6 +31,7 @@
 #include "metrics/counters.h"
 #include "tunnel/rats_tls/record_stream.h"
 
+#define CERT_COPIES 3 /* ours, the verifier's, and that in its request */
 #define TLS_HANDSHAKE_RECORD 22
 #define TLS_ALERT_RECORD 21
 
@@ -44,6 +45,7 @@ struct secure {
 	bool handshake_over;
 	bool succeeded; /* in PHASE_OVER */
 	bool first_byte; /* has come */
+	bool said_something; /* PHASE_IDENTITY of a server: evidence is being collected */
 	char *server_name;
 	struct tls_handshake *tls;
 	struct buf out; /* for the peer, not yet sent */
@@ -52,7 +54,7 @@ struct secure {
 	struct record_side rx;
 	struct record_side tx;
 	struct buf cert;
-	size_t cert_charged;
+	size_t charged; /* to the budget of handshakes */
 	struct secured result;
 	struct timer deadline;
 	struct task task; /* tells the owner */
@@ -70,9 +72,10 @@ static int show(struct secure_side *s, struct identity *id, struct err *e)
 {
 	if (s->shown == id)
 		return 0;
+	identity_unref(s->shown);
+	s->shown = NULL;
 	if (tls_config_set_identity(s->config, buf_bytes(&id->cert_der), buf_bytes(&id->key_der), e) < 0)
 		return -1;
-	identity_unref(s->shown);
 	s->shown = identity_ref(id);
 	return 0;
 }
@@ -126,7 +129,7 @@ static void secure_free(struct secure *s)
 		attester_call_cancel(s->collecting);
 	if (s->verifying != NULL)
 		verify_call_cancel(s->verifying);
-	tls_budget_give(s->cert_charged);
+	tls_budget_give(s->charged);
 	tls_handshake_free(s->tls);
 	record_side_wipe(&s->rx);
 	record_side_wipe(&s->tx);
@@ -206,6 +209,11 @@ static void on_deadline(struct timer *t)
 
 	switch (s->phase) {
 	case PHASE_IDENTITY:
+		if (s->side->role == TLS_SERVER && !s->said_something) {
+			err_set(&why, ERR_TIMEOUT, "no byte in %u ms", s->side->first_byte_ms);
+			fail(s, REASON_FIRST_BYTE_TIMEOUT, &why);
+			break;
+		}
 		err_set(&why, ERR_TIMEOUT, "no evidence of our own in time");
 		fail(s, REASON_ATTESTER_UNAVAILABLE, &why);
 		break;
@@ -235,6 +243,8 @@ static void on_decided(struct verify_events *self, const struct verdict *verdict
 	struct secure *s = container_of(self, struct secure, verify_events);
 
 	s->verifying = NULL;
+	if (s->phase != PHASE_VERDICT)
+		return; /* the peer went away in the same round */
 	if (!verdict->accepted) {
 		fail(s, verdict->reason, &verdict->why);
 		return;
@@ -283,6 +293,20 @@ static bool flush(struct secure *s)
 	return true;
 }
 
+/* For what outlives the handshake object: until the verdict, or until the peer has read it. */
+static bool take_budget(struct secure *s, size_t size)
+{
+	struct err why;
+
+	if (tls_budget_take(size)) {
+		s->charged += size;
+		return true;
+	}
+	err_set(&why, ERR_LIMIT, "handshakes in flight use all of limits.handshake_memory");
+	fail(s, REASON_HANDSHAKE_MEMORY, &why);
+	return false;
+}
+
 /* The certificate is kept for the verdict only where there is one to make. */
 static bool take_result(struct secure *s)
 {
@@ -300,12 +324,8 @@ static bool take_result(struct secure *s)
 		fail(s, REASON_TLS_NO_CERTIFICATE, &why);
 		return false;
 	}
-	if (!tls_budget_take(s->cert.len)) {
-		err_set(&why, ERR_LIMIT, "certificates that wait for a verdict use all of limits.handshake_memory");
-		fail(s, REASON_HANDSHAKE_MEMORY, &why);
+	if (!take_budget(s, CERT_COPIES * s->cert.len))
 		return false;
-	}
-	s->cert_charged = s->cert.len;
 	digest_compute(DIGEST_SHA256, buf_bytes(&s->cert), s->result.cert_sha256);
 	return true;
 }
@@ -382,12 +402,16 @@ static void step(struct secure *s, struct bytes in)
 	}
 	switch (result) {
 	case TLS_MORE:
+		if (s->out.len > 0)
+			take_budget(s, s->out.len - s->out_sent);
 		break;
 	case TLS_FAILED:
 		fail(s, reason, &why);
 		break;
 	case TLS_DONE:
 		s->handshake_over = true;
+		if (!take_budget(s, in.len - used))
+			break;
 		buf_append(&s->early, in.data + used, in.len - used);
 		finish_handshake(s);
 		break;
@@ -443,6 +467,8 @@ static void read_handshake(struct secure *s)
 	}
 }
 
+static void collect(struct secure *s);
+
 static void on_ready(struct watch *w, uint32_t events)
 {
 	struct record_stream *rs = container_of(w, struct record_stream, watch);
@@ -450,6 +476,12 @@ static void on_ready(struct watch *w, uint32_t events)
 
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		rs->hung_up = true;
+	if (s->phase == PHASE_IDENTITY && s->collecting == NULL && (events & EPOLLIN)) {
+		/* Not for everybody who connects: the agent works for those who say something. */
+		s->said_something = true;
+		collect(s);
+		return;
+	}
 	if (s->phase == PHASE_VERDICT) {
 		/* A half-closed peer may still want its answer; one that is gone does not. */
 		if (events & (EPOLLERR | EPOLLHUP)) {
@@ -502,6 +534,10 @@ static void on_collected(struct attester_events *self, struct identity *id, enum
 	struct err mine;
 
 	s->collecting = NULL;
+	if (s->phase != PHASE_IDENTITY) {
+		identity_unref(id);
+		return;
+	}
 	if (id == NULL) {
 		fail(s, reason, why);
 		return;
@@ -516,6 +552,14 @@ static void on_collected(struct attester_events *self, struct identity *id, enum
 		read_handshake(s);
 }
 
+static void collect(struct secure *s)
+{
+	struct secure_side *side = s->side;
+
+	timer_start(side->worker->loop, &s->deadline, side->verify_ms);
+	s->collecting = attester_collect(side->attester, side->worker->loop, &s->attester_events);
+}
+
 static void begin(struct secure *s)
 {
 	struct secure_side *side = s->side;
@@ -528,8 +572,10 @@ static void begin(struct secure *s)
 	}
 	if (attester_is_per_handshake(side->attester)) {
 		s->phase = PHASE_IDENTITY;
-		timer_start(side->worker->loop, &s->deadline, side->verify_ms);
-		s->collecting = attester_collect(side->attester, side->worker->loop, &s->attester_events);
+		if (side->role == TLS_CLIENT)
+			collect(s);
+		else
+			timer_start(side->worker->loop, &s->deadline, side->first_byte_ms);
 		return;
 	}
 	id = attester_current(side->attester);

@@ -164,6 +164,8 @@ static void on_changed(struct mux_session_events *self)
 		task_schedule(loop_of(s->dest), &s->reap);
 	else if (mux_session_is_closing(s->mux))
 		retire(s);
+	else
+		s->dest->last_room = MAX(mux_session_room(s->mux) + mux_session_streams(s->mux), 1u);
 	task_schedule(loop_of(s->dest), &s->dest->serve);
 }
 

@@ -94,6 +94,7 @@ struct fixture {
 	struct relay relay;
 	struct relay_events events;
 	struct timer patience;
+	unsigned linger_ms;
 	bool finished;
 	enum relay_end end;
 };
@@ -129,6 +130,7 @@ static int set_up(void **state)
 	x->worker.pool = pool_new(x->worker.loop, &x->budget);
 	fake_init(&x->near);
 	fake_init(&x->far);
+	x->linger_ms = 60000;
 	x->events.finished = on_finished;
 	timer_init(&x->patience, on_patience);
 	*state = x;
@@ -151,7 +153,7 @@ static int tear_down(void **state)
 
 static void start(struct fixture *x)
 {
-	relay_start(&x->relay, &x->worker, &x->near.stream, &x->far.stream, &x->events);
+	relay_start(&x->relay, &x->worker, &x->near.stream, &x->far.stream, x->linger_ms, &x->events);
 }
 
 /* Runs until the relay has finished, or until nothing happens any more. */
@@ -316,6 +318,36 @@ static void a_relay_that_has_not_told_its_end_can_be_cancelled(void **state)
 	assert_false(x->finished);
 }
 
+static void a_side_that_does_not_read_our_last_bytes_is_reset_in_the_end(void **state)
+{
+	struct fixture *x = *state;
+
+	x->near.input_end = IO_END;
+	x->far.input_end = IO_END;
+	x->far.slow_flush = true;
+	x->linger_ms = 1;
+	start(x);
+	run(x);
+	assert_true(x->finished);
+	assert_int_equal(x->end, RELAY_FAR_RESET);
+	assert_int_equal(x->far.how, STREAM_ABORT);
+}
+
+static void an_abort_that_came_while_the_other_side_was_writable_is_not_forgotten(void **state)
+{
+	struct fixture *x = *state;
+
+	start(x);
+	run(x);
+	x->near.stream.aborted = true;
+	buf_append_str(&x->near.input, "more than there is room for");
+	x->far.room = 4;
+	x->near.stream.events->ready(x->near.stream.events, &x->near.stream);
+	run(x);
+	assert_true(x->finished);
+	assert_int_equal(x->end, RELAY_NEAR_RESET);
+}
+
 static void it_is_not_finished_while_a_side_still_flushes(void **state)
 {
 	struct fixture *x = *state;
@@ -347,6 +379,8 @@ int main(void)
 		relay_test(an_abort_is_noticed_while_its_bytes_are_stalled),
 		relay_test(an_abort_after_a_half_close_is_passed_on),
 		relay_test(a_relay_that_has_not_told_its_end_can_be_cancelled),
+		relay_test(a_side_that_does_not_read_our_last_bytes_is_reset_in_the_end),
+		relay_test(an_abort_that_came_while_the_other_side_was_writable_is_not_forgotten),
 		relay_test(it_is_not_finished_while_a_side_still_flushes),
 	};
 
