@@ -96,7 +96,7 @@ static void run_pipe(struct relay *r, struct pipe *p, struct stream *from, struc
 			return;
 		if (result == IO_END) {
 			p->ended = true;
-			to->last = r->to_far.ended && r->to_near.ended;
+			to->last = r->to_far.ended && r->to_near.ended && !from->flushing;
 			result = to->ops->shutdown(to);
 			if (result != IO_OK)
 				cut(r, p, to, result);
