@@ -13,13 +13,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Process:
-    def __init__(self, argv, name, env=None, prepare=None):
+    def __init__(self, argv, name, env=None, prepare=None, stdin=subprocess.DEVNULL):
         self.name = name
         self.lines = []
         self._more = threading.Condition()
         self.ended = False  # by the test, on purpose
         self.child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})}, preexec_fn=prepare)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
