@@ -64,8 +64,8 @@ def tng(stack):
     tng(add_ingress=[...], ...): a running gateway. wait: for "evidence", for it to be "ready", or for nothing (None).
     """
 
-    def start(*, wait="evidence", env=None, args=(), descriptors=None, name="tng", **config):
-        gateway = Gateway(config, env=env, args=args, descriptors=descriptors, name=name)
+    def start(*, wait="evidence", env=None, args=(), descriptors=None, name="tng", within=(), **config):
+        gateway = Gateway(config, env=env, args=args, descriptors=descriptors, name=name, within=within)
         stack.add(gateway, gateway.finish)
         if wait == "evidence":
             gateway.wait_evidence()

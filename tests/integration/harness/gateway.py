@@ -80,14 +80,15 @@ def _flow_of(line):
 
 
 class Gateway(Process):
-    def __init__(self, config, *, env=None, args=(), descriptors=None, name="tng"):
+    def __init__(self, config, *, env=None, args=(), descriptors=None, name="tng", within=()):
+        """within: a command that runs another one in its place."""
         self.config = config
 
         def prepare():
             if descriptors is not None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
-        super().__init__([BINARY, "launch", "--config-content", json.dumps(config), *args], name,
+        super().__init__([*within, BINARY, "launch", "--config-content", json.dumps(config), *args], name,
                          env=env, prepare=prepare)
 
     def wait_ready(self, deadline=DEADLINE):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from .process import Process
-from .wait import DEADLINE, until
+from .wait import DEADLINE, listening_ports, until
 
 WHEELS = {
     "2.12.0": "dc75b43e3e2a4b83908be3eea46a79083ce756fda678eca601da5952308859ae",
@@ -70,12 +70,6 @@ def binary_of(version):
     return binary
 
 
-def _listening_ports():
-    with open("/proc/net/tcp", encoding="ascii") as f:
-        rows = [line.split() for line in f.readlines()[1:]]
-    return {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A"}
-
-
 class Upstream(Process):
     def __init__(self, version, config):
         self.config = config
@@ -95,7 +89,7 @@ class Upstream(Process):
         """Without connecting: that would be a flow."""
         def listens():
             assert self.child.poll() is None, f"{self.name} has ended:\n{self.output}"
-            return self.ports() <= _listening_ports()
+            return self.ports() <= listening_ports()
 
         until(f"{self.name} listens", listens, deadline)
         return self

@@ -24,8 +24,24 @@ def never(what, condition, duration, pause=0.02):
         time.sleep(pause)
 
 
+# Looking on from outside: a connection made to find out whether something listens would be a flow.
+
+def _tcp_rows():
+    rows = []
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(name, encoding="ascii") as f:
+            rows += [line.split() for line in f.readlines()[1:]]
+    return rows
+
+
+def _port(address):
+    return int(address.split(":")[1], 16)
+
+
+def listening_ports():
+    return {_port(row[1]) for row in _tcp_rows() if row[3] == "0A"}
+
+
 def established_to(port):
     """How many connections to this port of the machine are established, seen from those who connected."""
-    with open("/proc/net/tcp", encoding="ascii") as f:
-        rows = [line.split() for line in f.readlines()[1:]]
-    return sum(row[3] == "01" and int(row[2].split(":")[1], 16) == port for row in rows)
+    return sum(row[3] == "01" and _port(row[2]) == port for row in _tcp_rows())
