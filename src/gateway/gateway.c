@@ -273,6 +273,7 @@ static struct session_pool *make_pool(struct lane *lane)
 		.wait_ms = t->resolve_ms + t->connect_ms + t->handshake_ms + t->verify_ms,
 		.pool_idle_ms = t->pool_idle_ms,
 		.max_streams = conf->multiplex_max_streams,
+		.descriptors = &g->descriptors,
 	};
 
 	if (bound > 0 && lane->gw->base.index < sharers)

@@ -97,6 +97,7 @@ static void session_free(struct session *s)
 	struct loop *loop = loop_of(s->dest);
 
 	list_remove(&s->link);
+	atomic_fetch_sub_explicit(s->dest->pool->options.descriptors, 1, memory_order_relaxed);
 	timer_cancel(loop, &s->idle);
 	task_cancel(&s->reap);
 	dial_cancel(s->dial);
@@ -328,6 +329,7 @@ static void session_open_new(struct destination *d)
 	list_init(&s->link);
 	list_append(&d->sessions, &s->link);
 	d->opening++;
+	atomic_fetch_add_explicit(p->options.descriptors, 1, memory_order_relaxed);
 	s->dial = dial_start(p->worker, &options, &s->dial_events);
 }
 

@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "io/dial.h"
 #include "tunnel/rats_tls/mux.h"
 #include "tunnel/rats_tls/secure.h"
@@ -26,6 +28,7 @@ struct session_pool_options {
 	unsigned wait_ms;	  /* for a place on a session, once they are open */
 	unsigned pool_idle_ms;
 	unsigned max_streams;	  /* on one session, as long as another may be opened; 0: what the peer allows */
+	atomic_size_t *descriptors; /* sessions count themselves here */
 	unsigned max_connections; /* of this worker, for one destination; 0: as many as needed */
 };
 
