@@ -121,7 +121,11 @@ static void on_pause_over(struct timer *t)
 	struct mapping *m = container_of(t, struct mapping, pause);
 	struct err e;
 
-	if (!m->events->has_room(m->events) || !watch_all(m, &e))
+	bool has_room = m->events->reserve(m->events);
+
+	if (has_room)
+		m->events->release(m->events);
+	if (!has_room || !watch_all(m, &e))
 		timer_start(m->worker->loop, &m->pause, PAUSE_MS);
 }
 
@@ -136,13 +140,14 @@ static void on_ready(struct watch *w, uint32_t events)
 		socklen_t len = sizeof(client);
 		int fd;
 
-		if (!m->events->has_room(m->events)) {
+		if (!m->events->reserve(m->events)) {
 			pause_accepting(m, "limit_connections: limits.connections or the descriptor limit is reached");
 			return;
 		}
 		memset(&client, 0, sizeof(client));
 		fd = accept4(w->fd, &client.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
+			m->events->release(m->events);
 			if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK || errno == EOPNOTSUPP) {
 				loop_unwatch(m->worker->loop, w);
 				m->events->lost(m->events);

@@ -19,11 +19,13 @@ struct worker;
 struct mapping;
 
 struct mapping_events {
-	/* gives fd. port is the place in the rule's out range: out_port + offset is where it goes. */
+	/* gives fd and the place that was reserved. port is the place in the rule's out range: out_port + offset is where it goes. */
 	void (*captured)(struct mapping_events *self, int fd, const struct sock_addr *client,
 			 const struct mapping_rule_conf *rule, uint16_t out_port);
-	/* May another connection be taken? false: asked again shortly. */
-	bool (*has_room)(struct mapping_events *self);
+	/* A place for another connection; captured takes it over. false: there is none, asked again shortly. */
+	bool (*reserve)(struct mapping_events *self);
+	/* Nobody came. */
+	void (*release)(struct mapping_events *self);
 	/* A listening socket can no longer be used. */
 	void (*lost)(struct mapping_events *self);
 };

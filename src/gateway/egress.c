@@ -221,8 +221,11 @@ static void on_requested(struct mux_session_events *self, struct mux_stream *str
 {
 	struct egress_session *s = container_of(self, struct egress_session, mux_events);
 	struct gateway *g = s->lane->gw->gateway;
+	bool has_place = gateway_reserve(g);
 	struct flow *f = flow_new(s->lane, &s->client, s->rule, s->out_port, STREAM_DESCRIPTORS);
 
+	if (has_place)
+		gateway_unreserve(g); /* the flow counts itself */
 	f->mux = stream;
 	f->mux_events.ready = on_stream_ready;
 	mux_stream_stream(stream)->events = &f->mux_events;
@@ -231,7 +234,7 @@ static void on_requested(struct mux_session_events *self, struct mux_stream *str
 	f->attested = s->attested;
 	memcpy(f->tee, s->tee, sizeof(f->tee));
 	list_append(&s->flows, &f->session);
-	if (!gateway_has_room(g, 0)) {
+	if (!has_place) {
 		refuse_stream(f, 503);
 		flow_close(f, REASON_LIMIT_CONNECTIONS, NULL);
 		return;

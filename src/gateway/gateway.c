@@ -35,6 +35,7 @@
 #include "io/resolve.h"
 #include "tunnel/rats_tls/session_pool.h"
 
+#define FLOW_DESCRIPTORS 2     /* at most: two sockets */
 #define WORKER_DESCRIPTORS 16  /* what a worker may need besides flows */
 #define RESERVED_DESCRIPTORS 16 /* for calls to agents and services, logs, names */
 #define FIRST_EVIDENCE_MS 1000
@@ -44,10 +45,20 @@
 
 /* ---- room ---- */
 
-bool gateway_has_room(struct gateway *g, size_t descriptors)
+bool gateway_reserve(struct gateway *g)
 {
-	return atomic_load_explicit(&g->descriptors, memory_order_relaxed) + descriptors <= g->descriptor_limit &&
-	       atomic_load_explicit(&g->flow_total, memory_order_relaxed) < g->flow_limit;
+	size_t descriptors = atomic_fetch_add_explicit(&g->descriptors, FLOW_DESCRIPTORS, memory_order_relaxed);
+	size_t flows = atomic_fetch_add_explicit(&g->flow_total, 1, memory_order_relaxed);
+
+	if (descriptors + FLOW_DESCRIPTORS <= g->descriptor_limit && flows < g->flow_limit)
+		return true;
+	gateway_unreserve(g);
+	return false;
+}
+
+void gateway_unreserve(struct gateway *g)
+{
+	gateway_uncount_flow(g, FLOW_DESCRIPTORS);
 }
 
 void gateway_count_flow(struct gateway *g, size_t descriptors)
@@ -149,6 +160,7 @@ static void take_client(struct lane *lane, int fd, const struct sock_addr *clien
 		ingress_captured(lane, fd, client, rule, out_port);
 	else
 		egress_captured(lane, fd, client, rule, out_port);
+	gateway_unreserve(lane->gw->gateway); /* the flow counts itself */
 }
 
 static void on_passed(struct mail *m)
@@ -201,11 +213,14 @@ static void on_captured(struct mapping_events *self, int fd, const struct sock_a
 	loop_post(to->base.loop, &p->mail);
 }
 
-static bool on_has_room(struct mapping_events *self)
+static bool on_reserve(struct mapping_events *self)
 {
-	struct lane *lane = container_of(self, struct lane, mapping_events);
+	return gateway_reserve(container_of(self, struct lane, mapping_events)->gw->gateway);
+}
 
-	return gateway_has_room(lane->gw->gateway, 2);
+static void on_release(struct mapping_events *self)
+{
+	gateway_unreserve(container_of(self, struct lane, mapping_events)->gw->gateway);
 }
 
 static void on_lost(struct mapping_events *self)
@@ -304,7 +319,8 @@ static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry 
 	lane->gw = gw;
 	list_init(&lane->sessions);
 	lane->mapping_events.captured = on_captured;
-	lane->mapping_events.has_room = on_has_room;
+	lane->mapping_events.reserve = on_reserve;
+	lane->mapping_events.release = on_release;
 	lane->mapping_events.lost = on_lost;
 	if (secure_side_init(&lane->side, &options, e) < 0)
 		return err_wrap(e, "%s", en->conf->path);

@@ -98,8 +98,12 @@ struct gateway {
 	int exit_code;
 };
 
-/* Is there room for one more flow with this many descriptors? Any thread. */
-bool gateway_has_room(struct gateway *g, size_t descriptors);
+/*
+ * A place for one more flow and its two descriptors, so that limits hold whatever the workers do at the same time.
+ * false: there is none. Given back when the flow counts itself. Any thread.
+ */
+bool gateway_reserve(struct gateway *g);
+void gateway_unreserve(struct gateway *g);
 
 /* Begin and end to count it. */
 void gateway_count_flow(struct gateway *g, size_t descriptors);
