@@ -104,6 +104,6 @@ def describe():
         "system": system,
         "congestion_control": congestion,
         "network": os.environ.get(INSIDE, "host"),
-        "openssl": _first_line("openssl", "version"),
+        "openssl": (_first_line("openssl", "version") or "").split(" (")[0],
         "load_before": os.getloadavg()[0],
     }

@@ -160,6 +160,7 @@ def _markdown_table(rows):
 def as_markdown(summary, machine, command):
     lines = [BEGIN, "", f"Measured with `{command}` on: {describe(machine)}.", ""]
     lines += [f"* {title}: {version}" for title, version in summary.bench.versions.items()] + [""]
+    lines += ["![each figure divided by that of HAProxy](performance.svg)", ""]
     for test in summary.tests:
         if summary.names(test):
             lines += [f"### {test.title[0].upper()}{test.title[1:]} (`{test.name}`)", "",
