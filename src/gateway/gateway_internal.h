@@ -58,6 +58,7 @@ struct gateway_worker {
 	size_t flow_count;
 	atomic_uint load; /* flows, for the others to see */
 	bool draining;
+	bool has_drained;
 	struct timer drain_deadline;
 	struct mail drain_mail;
 	struct mail stop_mail;
@@ -114,6 +115,3 @@ void gateway_worker_flow_gone(struct gateway_worker *gw);
 
 /* A listening socket cannot be used any more: the process stops and exits with 1. Any thread. */
 void gateway_lost_listener(struct gateway *g);
-
-/* Where a new flow goes: this worker, or a less busy one. */
-struct gateway_worker *gateway_pick_worker(struct gateway_worker *self);

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker - one thread of the data path: its lanes, the clients it takes or passes on, its drain and its end.
+ *
+ * A client is accepted by whichever worker the kernel's hash chose. It goes on as a flow there, or travels as mail to a
+ * worker with less to do; from then on it never leaves its worker.
+ *
+ * Draining: listeners close, sessions tell their peers, flows go on. When the last flow has gone, or at the
+ * deadline, the worker reports to the main loop. Stopping closes what is left and ends the loop.
+ */
+#include "gateway/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/slab.h"
+#include "crypto/aead.h"
+#include "crypto/libctx.h"
+#include "gateway/egress.h"
+#include "gateway/flow.h"
+#include "gateway/ingress.h"
+#include "tunnel/rats_tls/session_pool.h"
+
+#define DEFAULT_SESSIONS 2 /* as 2.12.0 with multiplex_max_streams_per_connection alone */
+
+/* ---- spreading ---- */
+
+/*
+ * The kernel spreads by hash; with few long connections that leaves workers idle. A new flow is handed on only
+ * when another worker has clearly less to do, because the way there costs a wake-up.
+ */
+static struct gateway_worker *pick_worker(struct gateway_worker *self)
+{
+	struct gateway *g = self->gateway;
+	struct gateway_worker *best = self;
+	unsigned mine = atomic_load_explicit(&self->load, memory_order_relaxed);
+	unsigned least = mine;
+
+	for (unsigned i = 0; i < g->worker_count; i++) {
+		unsigned load = atomic_load_explicit(&g->workers[i].load, memory_order_relaxed);
+
+		if (load < least) {
+			least = load;
+			best = &g->workers[i];
+		}
+	}
+	return mine > least + 1 + least / 4 ? best : self;
+}
+
+/* A client on its way to another worker. */
+struct passed_client {
+	struct mail mail;
+	struct lane *lane;
+	int fd;
+	struct sock_addr client;
+	const struct mapping_rule_conf *rule;
+	uint16_t out_port;
+};
+
+static void take_client(struct lane *lane, int fd, const struct sock_addr *client,
+			const struct mapping_rule_conf *rule, uint16_t out_port)
+{
+	if (lane->gw->draining)
+		close(fd);
+	else if (lane->entry->conf->kind == ENTRY_INGRESS)
+		ingress_captured(lane, fd, client, rule, out_port);
+	else
+		egress_captured(lane, fd, client, rule, out_port);
+	gateway_unreserve(lane->gw->gateway); /* the flow counts itself */
+}
+
+static void on_passed(struct mail *m)
+{
+	struct passed_client *p = container_of(m, struct passed_client, mail);
+
+	take_client(p->lane, p->fd, &p->client, p->rule, p->out_port);
+	free(p);
+}
+
+/* Where max_connections binds, only so many workers have sessions for the entry. */
+static unsigned session_bound(const struct entry_conf *conf)
+{
+	if (conf->multiplex_max_connections > 0)
+		return conf->multiplex_max_connections;
+	return conf->multiplex_max_streams > 0 ? DEFAULT_SESSIONS : 0;
+}
+
+static struct gateway_worker *worker_for(struct lane *lane)
+{
+	struct gateway_worker *self = lane->gw;
+	struct gateway_worker *best = pick_worker(self);
+	unsigned bound = lane->pool == NULL ? 0 : session_bound(lane->entry->conf);
+
+	if (bound > 0 && best->base.index >= bound)
+		best = &self->gateway->workers[best->base.index % bound];
+	return best;
+}
+
+static void on_captured(struct mapping_events *self, int fd, const struct sock_addr *client,
+			const struct mapping_rule_conf *rule, uint16_t out_port)
+{
+	struct lane *lane = container_of(self, struct lane, mapping_events);
+	struct gateway_worker *to = worker_for(lane);
+	struct passed_client *p;
+
+	if (to == lane->gw) {
+		take_client(lane, fd, client, rule, out_port);
+		return;
+	}
+	p = mem_new_of(struct passed_client);
+	p->mail.deliver = on_passed;
+	p->lane = &to->lanes[lane - lane->gw->lanes];
+	p->fd = fd;
+	p->client = *client;
+	p->rule = rule;
+	p->out_port = out_port;
+	/* Until it arrives it counts here, so that a burst is spread and not passed on as a whole. */
+	atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
+	loop_post(to->base.loop, &p->mail);
+}
+
+static bool on_reserve(struct mapping_events *self)
+{
+	return gateway_reserve(container_of(self, struct lane, mapping_events)->gw->gateway);
+}
+
+static void on_release(struct mapping_events *self)
+{
+	gateway_unreserve(container_of(self, struct lane, mapping_events)->gw->gateway);
+}
+
+static void on_lost(struct mapping_events *self)
+{
+	struct lane *lane = container_of(self, struct lane, mapping_events);
+
+	gateway_lost_listener(lane->gw->gateway);
+}
+
+/* ---- lanes ---- */
+
+static unsigned lane_alpn(const struct entry_conf *conf)
+{
+	if (conf->kind == ENTRY_INGRESS)
+		return conf->multiplex == TRI_TRUE ? TLS_ALPN_H2 : TLS_ALPN_RAW;
+	switch (conf->multiplex) {
+	case TRI_TRUE:
+		return TLS_ALPN_H2;
+	case TRI_FALSE:
+		return TLS_ALPN_RAW;
+	case TRI_UNSET:
+		break;
+	}
+	return TLS_ALPN_RAW | TLS_ALPN_H2;
+}
+
+static struct session_pool *make_pool(struct lane *lane)
+{
+	const struct entry_conf *conf = lane->entry->conf;
+	struct gateway *g = lane->gw->gateway;
+	const struct timeouts_conf *t = &g->config->timeouts;
+	unsigned bound = session_bound(conf);
+	unsigned sharers = MIN(bound, g->worker_count);
+	struct session_pool_options options = {
+		.side = &lane->side,
+		.sock = &g->sock,
+		.connect_ms = t->connect_ms,
+		.resolve_ms = t->resolve_ms,
+		.wait_ms = t->resolve_ms + t->connect_ms + t->handshake_ms + t->verify_ms,
+		.pool_idle_ms = t->pool_idle_ms,
+		.max_streams = conf->multiplex_max_streams,
+		.descriptors = &g->descriptors,
+	};
+
+	if (bound > 0 && lane->gw->base.index < sharers)
+		options.max_connections = bound / sharers + (lane->gw->base.index < bound % sharers);
+	return session_pool_new(&options);
+}
+
+static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry *en, struct err *e)
+{
+	struct gateway *g = gw->gateway;
+	const struct timeouts_conf *t = &g->config->timeouts;
+	bool is_ingress = en->conf->kind == ENTRY_INGRESS;
+	struct secure_side_options options = {
+		.worker = &gw->base,
+		.role = is_ingress ? TLS_CLIENT : TLS_SERVER,
+		.name = en->conf->path,
+		.alpn = lane_alpn(en->conf),
+		.attester = en->attester,
+		.dummy = en->dummy,
+		.verifier = en->verifier,
+		.first_byte_ms = t->first_byte_ms,
+		.handshake_ms = t->handshake_ms,
+		.verify_ms = t->verify_ms,
+		.certificate_size = g->config->limits.certificate_size,
+	};
+
+	lane->entry = en;
+	lane->gw = gw;
+	list_init(&lane->sessions);
+	lane->mapping_events.captured = on_captured;
+	lane->mapping_events.reserve = on_reserve;
+	lane->mapping_events.release = on_release;
+	lane->mapping_events.lost = on_lost;
+	if (secure_side_init(&lane->side, &options, e) < 0)
+		return err_wrap(e, "%s", en->conf->path);
+	if (is_ingress && en->conf->multiplex == TRI_TRUE)
+		lane->pool = make_pool(lane);
+	lane->mapping = mapping_new(en->conf->rules, en->conf->rule_count, &g->sock, g->worker_count > 1,
+				    en->conf->path, e);
+	return lane->mapping == NULL ? -1 : 0;
+}
+
+static void lane_release(struct lane *lane)
+{
+	mapping_free(lane->mapping);
+	session_pool_free(lane->pool);
+	secure_side_release(&lane->side);
+}
+
+/* ---- workers ---- */
+
+int worker_init(struct gateway_worker *gw, struct gateway *g, unsigned index, struct err *e)
+{
+	gw->gateway = g;
+	gw->base.index = index;
+	gw->base.loop = loop_new(e);
+	if (gw->base.loop == NULL)
+		return -1;
+	list_init(&gw->flows);
+	gw->base.pool = pool_new(gw->base.loop, &g->budget);
+	gw->base.resolver = g->resolver;
+	gw->base.aead = aead_cache_new();
+	gw->base.libctx = libctx_new(e);
+	if (gw->base.libctx == NULL)
+		return -1;
+	gw->base.counters = &gw->counters;
+	gw->flow_slab = slab_new(sizeof(struct flow));
+	gw->tls_slab = slab_new(sizeof(struct record_stream));
+	gw->lanes = mem_new_array(g->entry_count, sizeof(struct lane));
+	for (size_t i = 0; i < g->entry_count; i++) {
+		if (lane_init(&gw->lanes[i], gw, &g->entries[i], e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+void worker_release(struct gateway_worker *gw)
+{
+	if (gw->base.loop == NULL)
+		return;
+	for (size_t i = 0; gw->lanes != NULL && i < gw->gateway->entry_count; i++)
+		lane_release(&gw->lanes[i]);
+	free(gw->lanes);
+	pool_free(gw->base.pool);
+	loop_free(gw->base.loop);
+	aead_cache_free(gw->base.aead);
+	slab_free(gw->flow_slab);
+	slab_free(gw->tls_slab);
+	libctx_free(gw->base.libctx);
+}
+
+static void *worker_main(void *arg)
+{
+	struct gateway_worker *gw = arg;
+	struct err e;
+
+	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
+		struct lane *lane = &gw->lanes[i];
+
+		if (mapping_start(lane->mapping, &gw->base, &lane->mapping_events, &e) < 0) {
+			log_error("%s: %s", lane->entry->conf->path, e.text);
+			gateway_lost_listener(gw->gateway);
+		}
+	}
+	loop_run(gw->base.loop);
+	return NULL;
+}
+
+static void report_drained(struct gateway_worker *gw)
+{
+	if (gw->has_drained)
+		return;
+	gw->has_drained = true;
+	loop_post(gw->gateway->main_loop, &gw->drained_mail);
+}
+
+void gateway_worker_flow_gone(struct gateway_worker *gw)
+{
+	if (gw->draining && gw->flow_count == 0)
+		report_drained(gw);
+}
+
+static void close_flows(struct gateway_worker *gw)
+{
+	while (!list_is_empty(&gw->flows))
+		flow_close(container_of(gw->flows.next, struct flow, link), REASON_SHUTDOWN, NULL);
+}
+
+static void on_drain_deadline(struct timer *t)
+{
+	struct gateway_worker *gw = container_of(t, struct gateway_worker, drain_deadline);
+
+	close_flows(gw);
+	report_drained(gw);
+}
+
+static void on_drain(struct mail *m)
+{
+	struct gateway_worker *gw = container_of(m, struct gateway_worker, drain_mail);
+
+	gw->draining = true;
+	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
+		mapping_stop(gw->lanes[i].mapping);
+		egress_drain(&gw->lanes[i]);
+	}
+	timer_init(&gw->drain_deadline, on_drain_deadline);
+	timer_start(gw->base.loop, &gw->drain_deadline, gw->gateway->config->timeouts.drain_ms);
+	if (gw->flow_count == 0)
+		report_drained(gw);
+}
+
+static void on_stop(struct mail *m)
+{
+	struct gateway_worker *gw = container_of(m, struct gateway_worker, stop_mail);
+
+	timer_cancel(gw->base.loop, &gw->drain_deadline);
+	gw->draining = true;
+	close_flows(gw); /* a peer may have opened a stream after the last one had gone */
+	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
+		egress_stop(&gw->lanes[i]);
+		session_pool_free(gw->lanes[i].pool);
+		gw->lanes[i].pool = NULL;
+	}
+	loop_stop(gw->base.loop);
+}
+
+int worker_start(struct gateway_worker *gw, struct err *e)
+{
+	errno = pthread_create(&gw->thread, NULL, worker_main, gw);
+	if (errno != 0)
+		return err_errno(e, ERR_SYSTEM, "start a worker");
+	gw->started = true;
+	return 0;
+}
+
+void worker_drain(struct gateway_worker *gw)
+{
+	gw->drain_mail.deliver = on_drain;
+	loop_post(gw->base.loop, &gw->drain_mail);
+}
+
+void worker_stop(struct gateway_worker *gw)
+{
+	if (!gw->started)
+		return;
+	gw->stop_mail.deliver = on_stop;
+	loop_post(gw->base.loop, &gw->stop_mail);
+	pthread_join(gw->thread, NULL);
+	gw->started = false;
+}
