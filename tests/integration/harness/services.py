@@ -1,5 +1,6 @@
 """Applications at both ends: plain TCP clients and services, which a test drives by hand or lets echo."""
 import hashlib
+import multiprocessing
 import selectors
 import socket
 import struct
@@ -134,6 +135,26 @@ class EventEcho(Service):
         super().close()
         self._wake.close()
         self._waker.close()
+
+
+class ForkedEcho:
+    """An EventEcho in a process of its own, which has descriptors of its own."""
+
+    def __init__(self):
+        ours, theirs = multiprocessing.Pipe()
+        self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(theirs,), daemon=True)
+        self._process.start()
+        self.port = ours.recv()
+
+    @staticmethod
+    def _run(pipe):
+        echo = EventEcho()
+        pipe.send(echo.port)
+        threading.Event().wait()
+
+    def close(self):
+        self._process.kill()
+        self._process.join()
 
 
 # ---- a client ----
