@@ -22,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/arena.h"
 #include "crypto/libctx.h"
 #include "crypto/libctx_internal.h"
 #include "crypto/ossl.h"
@@ -45,7 +44,6 @@ struct tls_config {
 
 struct tls_handshake {
 	SSL *ssl;
-	struct arena *arena; /* NULL: its objects are on the heap */
 	enum tls_role role;
 	struct bytes in; /* during a step */
 	struct buf *out;
@@ -54,19 +52,12 @@ struct tls_handshake {
 	struct libctx_secrets secrets;
 };
 
-/*
- * ---- the budget ----
- *
- * What a handshake allocates comes from an arena of its own, which charges what it takes; what has no room
- * there, and everything else, comes from the heap, where only large allocations are worth counting. An
- * allocation is refused on behalf of a peer only, never at start or for evidence of our own.
- */
+/* ---- the budget ---- */
 
 static atomic_size_t budget_used;
 static size_t budget_limit;
 static _Thread_local bool charging;
 static _Thread_local bool refused;
-static _Thread_local struct arena *current; /* of the handshake that this thread is at */
 
 static bool charge(size_t size)
 {
@@ -94,13 +85,10 @@ static size_t counted_size(void *p)
 
 static void *hook_malloc(size_t size, const char *file, int line)
 {
-	void *p = current == NULL ? NULL : arena_alloc(current, size);
+	void *p = malloc(size);
 
 	(void)file;
 	(void)line;
-	if (p != NULL)
-		return p;
-	p = malloc(size);
 	if (p == NULL || charge(counted_size(p)))
 		return p;
 	free(p);
@@ -111,13 +99,8 @@ static void hook_free(void *p, const char *file, int line)
 {
 	(void)file;
 	(void)line;
-	if (p == NULL)
-		return;
-	if (arena_has(p)) {
-		arena_free(p);
-		return;
-	}
-	discharge(counted_size(p));
+	if (p != NULL)
+		discharge(counted_size(p));
 	free(p);
 }
 
@@ -134,42 +117,20 @@ static void *hook_realloc(void *p, size_t size, const char *file, int line)
 	to = hook_malloc(size, file, line);
 	if (to == NULL)
 		return NULL;
-	memcpy(to, p, MIN(size, arena_has(p) ? arena_object_size(p) : malloc_usable_size(p)));
+	memcpy(to, p, MIN(size, malloc_usable_size(p)));
 	hook_free(p, file, line);
 	return to;
 }
 
-/* The address sanitizer sees more when each object is its own. */
-#if defined(__SANITIZE_ADDRESS__)
-#define USE_ARENAS false
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define USE_ARENAS false
-#endif
-#endif
-#ifndef USE_ARENAS
-#define USE_ARENAS true
-#endif
-
-#define MOST_ARENAS 65536
-#define LEAST_ARENA 16384 /* what a handshake takes at least */
-
 bool tls_init_budget(size_t limit)
 {
 	budget_limit = limit;
-	if (USE_ARENAS) /* where there is no address space for them all is on the heap */
-		arenas_init(MIN(limit / LEAST_ARENA, MOST_ARENAS), (struct arena_budget){ charge, discharge });
 	return CRYPTO_set_mem_functions(hook_malloc, hook_realloc, hook_free) == 1;
 }
 
 size_t tls_budget_used(void)
 {
 	return atomic_load_explicit(&budget_used, memory_order_relaxed);
-}
-
-void tls_trim(void)
-{
-	arenas_trim();
 }
 
 bool tls_budget_take(size_t size)
@@ -187,20 +148,16 @@ void tls_budget_give(size_t size)
 	discharge(size);
 }
 
-static void begin_charging(struct arena *a)
+static void begin_charging(void)
 {
 	charging = true;
 	refused = false;
-	arena_begin(a);
-	current = a;
 }
 
 /* true: an allocation was refused in between. */
 static bool end_charging(void)
 {
 	charging = false;
-	arena_end(current);
-	current = NULL;
 	return refused;
 }
 
@@ -450,8 +407,7 @@ struct tls_handshake *tls_handshake_new(struct tls_config *c, const char *server
 
 	h->role = c->role;
 	h->catches = c->catches;
-	h->arena = arena_new();
-	begin_charging(h->arena);
+	begin_charging();
 	h->ssl = SSL_new(c->ctx);
 	ok = h->ssl != NULL && set_up(h, server_name);
 	if (end_charging())
@@ -469,10 +425,7 @@ void tls_handshake_free(struct tls_handshake *h)
 {
 	if (h == NULL)
 		return;
-	arena_begin(h->arena);
 	SSL_free(h->ssl);
-	arena_end(h->arena);
-	arena_release(h->arena);
 	mem_wipe(h, sizeof(*h));
 	free(h);
 }
@@ -529,7 +482,7 @@ enum tls_step tls_handshake_step(struct tls_handshake *h, struct bytes in, size_
 	h->in = in;
 	h->out = out;
 	ERR_clear_error();
-	begin_charging(h->arena);
+	begin_charging();
 	if (h->catches)
 		libctx_catch_secrets(&h->secrets);
 	rc = SSL_do_handshake(h->ssl);

@@ -6,8 +6,8 @@
  * not judged here: the caller gets it when its holder has proved the key, and asks a verifier. When the
  * handshake is over the two application traffic secrets are taken out and the object can go.
  *
- * The memory of all handshakes together has a budget: libcrypto's allocations made on behalf of a peer
- * fail when it is used up. tls_init_budget() goes before every other use of libcrypto.
+ * The memory of all handshakes together has a budget: libcrypto's large allocations made on behalf of a
+ * peer fail when it is used up. tls_init_budget() goes before every other use of libcrypto.
  *
  * Threads: a tls_config belongs to one thread at a time, and so do the handshakes made from it.
  */
@@ -31,9 +31,6 @@ enum tls_role { TLS_CLIENT, TLS_SERVER };
 /* Once, first of all; limit in bytes. false: too late, there is no budget then. */
 bool tls_init_budget(size_t limit);
 size_t tls_budget_used(void);
-
-/* From time to time: gives memory back that finished handshakes have left. */
-void tls_trim(void);
 
 /* For what is kept of a peer's certificate after its handshake object is gone; false: no room. */
 bool tls_budget_take(size_t size);

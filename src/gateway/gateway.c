@@ -27,7 +27,6 @@
 #include "attest/verifier.h"
 #include "base/log.h"
 #include "crypto/aead.h"
-#include "crypto/tls.h"
 #include "gateway/worker.h"
 #include "io/resolve.h"
 
@@ -198,7 +197,6 @@ static void on_trim(struct timer *t)
 		changes += counter_read(&c->handshakes) + 2 * counter_read(&c->flows_total) -
 			   counter_read(&c->flows_active);
 	}
-	tls_trim();
 	if (changes - g->trim_seen < TRIM_QUIET && changes != g->trim_done) {
 		malloc_trim(0);
 		g->trim_done = changes;
