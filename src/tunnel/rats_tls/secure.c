@@ -476,6 +476,13 @@ static void on_ready(struct watch *w, uint32_t events)
 
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		rs->hung_up = true;
+	if (s->phase == PHASE_IDENTITY && (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
+		struct err why;
+
+		err_set(&why, ERR_PEER, "the peer was gone before we had evidence");
+		fail(s, REASON_PEER_CLOSED, &why);
+		return;
+	}
 	if (s->phase == PHASE_IDENTITY && s->collecting == NULL && (events & EPOLLIN)) {
 		/* Not for everybody who connects: the agent works for those who say something. */
 		s->said_something = true;
