@@ -212,3 +212,14 @@ def test_verdicts_are_asked_for_side_by_side(ingress, egress, echo, connect, lab
     lab.wait_waiting("as_rest")
     assert ask(listen[1]) == b"hello"
     reset(stuck)
+
+
+def test_a_call_that_nobody_waits_for_is_cancelled(pair, service, connect, lab):
+    """The client leaves while evidence for its handshake is being collected."""
+    lab.fault("hang", "aa")
+    near, far = attested_pair(pair, service.port, lab, attest=lab.attest(refresh_interval=0))
+    client = connect(near.port)
+    lab.wait_waiting("aa")
+    reset(client)
+    assert near.wait_flow().reason == "client_reset"
+    assert far.wait_flow(deadline=3).reason == "peer_closed"
