@@ -39,14 +39,11 @@ static struct gcm_routines aes_128;
 static struct gcm_routines aes_256;
 static const char *arch_name;
 
-/* Newer versions of the library add architectures, and have dropped the emulation without AES-NI.
- */
+/* Only names that every version of the library has: 2.0 has dropped AVX and the emulation without AES-NI. */
 static const char *name_of(IMB_ARCH arch)
 {
 	if (arch == IMB_ARCH_SSE)
 		return "SSE";
-	if (arch == IMB_ARCH_AVX)
-		return "AVX";
 	if (arch == IMB_ARCH_AVX2)
 		return "AVX2";
 	if (arch == IMB_ARCH_AVX512)
