@@ -230,7 +230,7 @@ int worker_init(struct gateway_worker *gw, struct gateway *g, unsigned index, st
 	if (gw->base.loop == NULL)
 		return -1;
 	list_init(&gw->flows);
-	gw->base.pool = pool_new(gw->base.loop, &g->budget);
+	gw->base.pool = pool_new(&g->budget);
 	gw->base.resolver = g->resolver;
 	gw->base.aead = aead_cache_new();
 	gw->base.libctx = libctx_new(e);

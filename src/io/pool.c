@@ -7,50 +7,19 @@
 #include <sys/mman.h>
 
 #include "base/mem.h"
-#include "io/loop.h"
 
 #define FREE_BUFFERS 16	     /* of each size are kept for the next borrower; they count as unused */
-#define ROOM_CHECK_MS 20 /* another worker's buffers may have come back */
 
 static const size_t sizes[] = { POOL_PIECE_SIZE, POOL_RECORD_SIZE, POOL_BUF_SIZE };
 #define SIZES ARRAY_SIZE(sizes)
 
 struct pool {
-	struct loop *loop;
 	struct pool_budget *budget;
 	struct pool_buf *free[SIZES];
 	unsigned free_count[SIZES];
-	struct list waiters;
-	struct task wake;
-	struct timer check;
 	uint8_t *cipher;
 	uint8_t *plain;
 };
-
-/* Wakes only as many as there is room for, so that the others keep their place. */
-static void wake_waiters(struct task *t)
-{
-	struct pool *p = container_of(t, struct pool, wake);
-	unsigned most = 64;
-
-	while (most-- > 0 && !pool_is_over(p)) {
-		struct list *link = list_pop(&p->waiters);
-
-		if (link == NULL)
-			break;
-		container_of(link, struct pool_waiter, link)->room(
-			container_of(link, struct pool_waiter, link));
-	}
-	if (!list_is_empty(&p->waiters))
-		timer_start(p->loop, &p->check, ROOM_CHECK_MS);
-}
-
-static void on_check(struct timer *t)
-{
-	struct pool *p = container_of(t, struct pool, check);
-
-	task_schedule(p->loop, &p->wake);
-}
 
 /* Scratch is mapped, not allocated, so that pages which nothing touches cost nothing. */
 static uint8_t *map_scratch(void)
@@ -60,15 +29,11 @@ static uint8_t *map_scratch(void)
 	return p == MAP_FAILED ? mem_new(POOL_BUF_SIZE) : p;
 }
 
-struct pool *pool_new(struct loop *loop, struct pool_budget *budget)
+struct pool *pool_new(struct pool_budget *budget)
 {
 	struct pool *p = mem_new_of(struct pool);
 
-	p->loop = loop;
 	p->budget = budget;
-	list_init(&p->waiters);
-	task_init(&p->wake, wake_waiters);
-	timer_init(&p->check, on_check);
 	p->cipher = map_scratch();
 	p->plain = map_scratch();
 	return p;
@@ -78,8 +43,6 @@ void pool_free(struct pool *p)
 {
 	if (p == NULL)
 		return;
-	task_cancel(&p->wake);
-	timer_cancel(p->loop, &p->check);
 	for (size_t i = 0; i < SIZES; i++) {
 		while (p->free[i] != NULL) {
 			struct pool_buf *b = p->free[i];
@@ -116,11 +79,6 @@ size_t pool_read_size(const struct pool *p, size_t piece)
 bool pool_has_room(const struct pool *p)
 {
 	return used(p) < p->budget->limit / 2;
-}
-
-bool pool_is_over(const struct pool *p)
-{
-	return used(p) / 2 >= p->budget->limit;
 }
 
 static size_t size_index(size_t size)
@@ -165,15 +123,4 @@ void pool_give(struct pool *p, struct pool_buf *b)
 	} else {
 		free(b);
 	}
-	if (!list_is_empty(&p->waiters))
-		task_schedule(p->loop, &p->wake);
-}
-
-void pool_wait(struct pool *p, struct pool_waiter *w)
-{
-	if (!list_is_empty(&w->link))
-		return;
-	list_append(&p->waiters, &w->link);
-	if (!timer_is_started(&p->check))
-		timer_start(p->loop, &p->check, ROOM_CHECK_MS);
 }

@@ -18,8 +18,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/list.h"
-
 /* Four full TLS records with their overhead, a partial one in front of them, and room to spare. */
 #define POOL_READ_SIZE 65536
 #define POOL_RECORD_SIZE 17408 /* one TLS record and what we may have to say ourselves */
@@ -39,17 +37,10 @@ struct pool_buf {
 	uint8_t data[];
 };
 
-/* Told when there is room again. Initialise the link with list_init(). */
-struct pool_waiter {
-	struct list link;
-	void (*room)(struct pool_waiter *self);
-};
-
-struct loop;
 struct pool;
 
 /* keeps budget. */
-struct pool *pool_new(struct loop *loop, struct pool_budget *budget);
+struct pool *pool_new(struct pool_budget *budget);
 void pool_free(struct pool *p);
 
 /* POOL_BUF_SIZE bytes each, for the length of one call. */
@@ -62,12 +53,6 @@ size_t pool_read_size(const struct pool *p, size_t piece);
 /* Less than half of the budget is used. */
 bool pool_has_room(const struct pool *p);
 
-/* Twice the budget is used: what many streams of one peer can do together. */
-bool pool_is_over(const struct pool *p);
-
 /* An empty buffer (start == end == 0) for at least size bytes, POOL_BUF_SIZE at most. Give it back. */
 struct pool_buf *pool_take(struct pool *p, size_t size);
 void pool_give(struct pool *p, struct pool_buf *b);
-
-/* keeps w; room is called once, from the loop, when the pool is not over any more. Cancel with list_remove(). */
-void pool_wait(struct pool *p, struct pool_waiter *w);

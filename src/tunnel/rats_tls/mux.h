@@ -6,8 +6,7 @@
  * collected over one round of the loop and sealed together. Both roles share all of it but the few lines
  * that open a stream. Memory that a peer can grow: each stream's receive window starts at 64 KiB and doubles up
  * to 1 MiB only for a reader that keeps up and while the worker's pool has room; the connection window is
- * given back at once, so that a stalled reader holds back only its own stream. When the pool is over its budget, what
- * lies in buffers is not given back until it is not.
+ * given back at once, so that stalled readers hold back only their own streams.
  *
  * End of input is END_STREAM. An abort is RST_STREAM(CONNECT_ERROR), and every RST_STREAM that comes before
  * END_STREAM is an abort (upstream's CANCEL and NO_ERROR too).

@@ -284,7 +284,7 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const u
 	if (m->phase == MUX_OPEN && m->first == NULL)
 		mux_note(m, NOTE_READY);
 	mux_stream_queue(m, bytes_of(data, len));
-	mux_hold(s, len);
+	mux_give_connection_window(s, len);
 	return 0;
 }
 

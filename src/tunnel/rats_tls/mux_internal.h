@@ -26,9 +26,6 @@
 #define MUX_WINDOW_MOST	      (1024 * 1024)
 #define MUX_WINDOW_CONNECTION (16 * 1024 * 1024)
 
-/* So much of the connection's stays in play whatever is held back: stalled streams must not stop the others. */
-#define MUX_WINDOW_SPARE (2 * 1024 * 1024)
-
 /*
  * What we let the peer put into one frame, and the most that we put into one where the peer allows
  * it. A DATA frame is never kept as a whole, so a large one costs no memory; each one costs its
@@ -112,7 +109,6 @@ struct mux_session {
 	struct mux_session_events *events; /* NULL after mux_session_free() */
 	struct stream_events transport_events;
 	struct task round;
-	struct pool_waiter room;
 	nghttp2_session *ng; /* NULL after mux_session_free() */
 	enum mux_role role;
 	unsigned max_streams;
@@ -139,7 +135,6 @@ struct mux_session {
 	struct mux_head head;
 	bool paused;  /* nghttp2 has something left to do, even without more bytes */
 	bool viewing; /* bytes of the transport are being looked at: it must not be called */
-	size_t held;  /* connection window that is kept back until the pool is not over */
 	uint64_t flood_ms;
 	unsigned flood_left;
 
@@ -205,6 +200,5 @@ void mux_stream_queue(struct mux_stream *m, struct bytes data);
 /* The chunk of the session is shown to its stream; what the owner leaves is kept. */
 void mux_stream_show_chunk(struct mux_session *s);
 
-/* Gives connection window back for queued bytes, now or when the pool is not over any more. */
-void mux_hold(struct mux_session *s, size_t len);
-void mux_release_held(struct mux_session *s, size_t len);
+/* Gives connection window back. */
+void mux_give_connection_window(struct mux_session *s, size_t len);

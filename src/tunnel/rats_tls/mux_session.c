@@ -437,13 +437,6 @@ static void on_transport(struct stream_events *self, struct stream *t)
 	task_schedule(s->worker->loop, &s->round);
 }
 
-static void on_pool_room(struct pool_waiter *w)
-{
-	struct mux_session *s = container_of(w, struct mux_session, room);
-
-	mux_release_held(s, s->held);
-}
-
 /* The life. */
 
 static nghttp2_session *new_nghttp2(struct mux_session *s)
@@ -504,8 +497,6 @@ struct mux_session *mux_session_new(struct worker *w, struct stream *transport,
 	list_init(&s->noted);
 	list_init(&s->waiting);
 	list_init(&s->closed);
-	list_init(&s->room.link);
-	s->room.room = on_pool_room;
 	task_init(&s->round, on_round);
 	s->ng = new_nghttp2(s);
 	if (s->ng == NULL || submit_settings(s) < 0) {
@@ -574,7 +565,6 @@ void mux_session_free(struct mux_session *s)
 	s->events = NULL;
 	s->told_end = true;
 	close_transport(s);
-	list_remove(&s->room.link);
 	nghttp2_session_del(s->ng);
 	s->ng = NULL;
 	mux_session_bury(s);

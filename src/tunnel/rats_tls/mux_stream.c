@@ -36,35 +36,13 @@ static bool has_ended(const struct mux_stream *m)
 	return m->failure != IO_OK || m->end_received;
 }
 
-/*
- * Connection window. The part that queued bytes fill is kept back while the pool is over its budget:
- * it bounds what all streams can fill.
- */
-
-static void give_connection_window(struct mux_session *s, size_t len)
+/* At once, also for bytes that are queued: the windows of the streams are the bound. */
+void mux_give_connection_window(struct mux_session *s, size_t len)
 {
 	if (s->ng == NULL || len == 0)
 		return;
 	nghttp2_session_consume_connection(s->ng, len);
 	task_schedule(s->worker->loop, &s->round);
-}
-
-void mux_hold(struct mux_session *s, size_t len)
-{
-	if (!pool_is_over(s->worker->pool) || s->held + len > MUX_WINDOW_CONNECTION - MUX_WINDOW_SPARE) {
-		give_connection_window(s, len);
-		return;
-	}
-	s->held += len;
-	pool_wait(s->worker->pool, &s->room);
-}
-
-void mux_release_held(struct mux_session *s, size_t len)
-{
-	size_t released = MIN(len, s->held);
-
-	s->held -= released;
-	give_connection_window(s, released);
 }
 
 static void give_stream_window(struct mux_stream *m, size_t len)
@@ -124,7 +102,6 @@ static void consume_queue(struct mux_stream *m, size_t len)
 	if (b == NULL)
 		return;
 	b->start += len;
-	mux_release_held(m->session, len);
 	if (b->start < b->end)
 		return;
 	m->first = b->next;
@@ -166,7 +143,7 @@ static void consumed(struct stream *stream, size_t len)
 
 	if (is_shown(m)) {
 		s->chunk = bytes_of(s->chunk.data + len, s->chunk.len - len);
-		give_connection_window(s, len);
+		mux_give_connection_window(s, len);
 	} else {
 		consume_queue(m, len);
 	}
@@ -194,7 +171,7 @@ void mux_stream_show_chunk(struct mux_session *s)
 	s->chunk_of = NULL;
 	s->chunk = (struct bytes){NULL, 0};
 	if (m == NULL || m->failure != IO_OK) {
-		give_connection_window(s, rest.len);
+		mux_give_connection_window(s, rest.len);
 		return;
 	}
 	if (list_is_empty(&m->waiting) && !m->wants_window && !m->shut)
@@ -205,7 +182,7 @@ void mux_stream_show_chunk(struct mux_session *s)
 		return;
 	}
 	mux_stream_queue(m, rest);
-	mux_hold(s, rest.len);
+	mux_give_connection_window(s, rest.len);
 }
 
 /* Sending. */

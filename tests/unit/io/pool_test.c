@@ -8,37 +8,22 @@
 
 #include <stdlib.h>
 
-#include "io/loop.h"
+#include "base/mem.h"
 #include "io/pool.h"
 
 #define LIMIT (1u << 20)
 
 struct fixture {
-	struct loop *loop;
 	struct pool_budget budget;
 	struct pool *pool;
-	struct pool_waiter waiter;
-	int calls;
 };
-
-static void on_room(struct pool_waiter *w)
-{
-	struct fixture *x = container_of(w, struct fixture, waiter);
-
-	x->calls++;
-	loop_stop(x->loop);
-}
 
 static int set_up(void **state)
 {
 	struct fixture *x = mem_new_of(struct fixture);
-	struct err e;
 
-	x->loop = loop_new(&e);
 	x->budget.limit = LIMIT;
-	x->pool = pool_new(x->loop, &x->budget);
-	x->waiter.room = on_room;
-	list_init(&x->waiter.link);
+	x->pool = pool_new(&x->budget);
 	*state = x;
 	return 0;
 }
@@ -49,7 +34,6 @@ static int tear_down(void **state)
 
 	assert_int_equal(x->budget.used, 0);
 	pool_free(x->pool);
-	loop_free(x->loop);
 	free(x);
 	return 0;
 }
@@ -88,23 +72,6 @@ static void reads_become_small_when_half_of_the_budget_is_used(void **state)
 		pool_give(x->pool, held[--count]);
 }
 
-static void who_waits_is_told_when_the_pool_is_not_over_any_more(void **state)
-{
-	struct fixture *x = *state;
-	struct pool_buf *held[64];
-	size_t count = 0;
-
-	while (!pool_is_over(x->pool))
-		held[count++] = pool_take(x->pool, POOL_BUF_SIZE);
-	pool_wait(x->pool, &x->waiter);
-	pool_wait(x->pool, &x->waiter);
-	assert_int_equal(x->calls, 0);
-	while (count > 0)
-		pool_give(x->pool, held[--count]);
-	loop_run(x->loop);
-	assert_int_equal(x->calls, 1);
-}
-
 #define pool_test(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
 int main(void)
@@ -112,7 +79,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		pool_test(buffers_have_the_room_that_was_asked_for_and_little_more),
 		pool_test(reads_become_small_when_half_of_the_budget_is_used),
-		pool_test(who_waits_is_told_when_the_pool_is_not_over_any_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

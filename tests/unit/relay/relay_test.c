@@ -127,7 +127,7 @@ static int set_up(void **state)
 
 	x->worker.loop = loop_new(&e);
 	x->budget.limit = 1 << 20;
-	x->worker.pool = pool_new(x->worker.loop, &x->budget);
+	x->worker.pool = pool_new(&x->budget);
 	fake_init(&x->near);
 	fake_init(&x->far);
 	x->linger_ms = 60000;

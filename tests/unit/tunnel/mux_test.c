@@ -36,7 +36,7 @@ static void world_init(struct world *w)
 	w->budget.limit = 64 * 1024 * 1024;
 	w->worker.loop = loop_new(&e);
 	assert_non_null(w->worker.loop);
-	w->worker.pool = pool_new(w->worker.loop, &w->budget);
+	w->worker.pool = pool_new(&w->budget);
 	task_init(&w->stop, stop_loop);
 	mem_pair(&w->near, &w->far, w->worker.loop, w->worker.pool);
 }
@@ -925,7 +925,7 @@ static void the_window_of_a_swift_reader_grows_while_the_pool_has_room(void **st
 	pair_stop(&p);
 }
 
-static void without_room_the_connection_window_bounds_what_all_stalled_streams_hold(void **state)
+static void without_room_stalled_streams_hold_their_first_windows_and_nobody_else_back(void **state)
 {
 	enum { COUNT = 300 };
 	struct pair p;
@@ -944,7 +944,15 @@ static void without_room_the_connection_window_bounds_what_all_stalled_streams_h
 	rounds(&p.world, 600);
 	for (unsigned i = 0; i < COUNT; i++)
 		sent += calls[i].app->sent;
-	assert_int_equal(sent, MUX_WINDOW_CONNECTION);
+	assert_int_equal(sent, COUNT * MUX_WINDOW_FIRST);
+
+	/* Although that is more than the connection's window. */
+	assert_true(sent > MUX_WINDOW_CONNECTION);
+	p.server.prepare = NULL;
+	call_start(&calls[COUNT], &p.client);
+	calls[COUNT].app->send = 50000;
+	rounds(&p.world, 100);
+	assert_int_equal(p.server.apps[COUNT].got, 50000);
 
 	/* Readers that go on give it back. */
 	for (unsigned i = 0; i < COUNT; i++) {
@@ -1887,7 +1895,7 @@ int main(void)
 		cmocka_unit_test(a_reader_that_never_reads_costs_its_first_window_and_no_more),
 		cmocka_unit_test(the_window_of_a_swift_reader_grows_while_the_pool_has_room),
 		cmocka_unit_test(
-			without_room_the_connection_window_bounds_what_all_stalled_streams_hold),
+			without_room_stalled_streams_hold_their_first_windows_and_nobody_else_back),
 		cmocka_unit_test(the_end_waits_for_a_full_window_even_after_the_stream_was_closed),
 		cmocka_unit_test(goaway_ends_a_session_when_its_streams_have_ended),
 		cmocka_unit_test(a_stream_that_crosses_the_first_goaway_of_a_server_is_served),

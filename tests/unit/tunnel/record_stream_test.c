@@ -99,7 +99,7 @@ static int set_up(void **state)
 	x->peer = pair[1];
 	x->worker.loop = loop_new(&e);
 	x->budget.limit = 64 << 20;
-	x->worker.pool = pool_new(x->worker.loop, &x->budget);
+	x->worker.pool = pool_new(&x->budget);
 	x->worker.aead = aead_cache_new();
 	x->peer_aead = aead_cache_new();
 	make_side(&x->peer_tx, 'r');
