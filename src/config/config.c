@@ -31,6 +31,11 @@ struct document {
 };
 
 static const struct choice aead_names[] = { { .name = "auto" }, { .name = "evp" }, { .name = "ipsec-mb" }, { 0 } };
+static const struct choice tls_records_names[] = {
+	{ "own", TLS_RECORDS_OWN, false },
+	{ "libssl", TLS_RECORDS_LIBSSL, false },
+	{ 0 },
+};
 
 /* clang-format off */
 static const struct field document_fields[] = {
@@ -38,6 +43,7 @@ static const struct field document_fields[] = {
 	{ STORED_AS("add_egress", FIELD_LIST, struct document, egresses), .count_offset = offsetof(struct document, egress_count), .section = &section_egress },
 	{ STORED_AS("workers", FIELD_INTEGER, struct document, config.workers), .min = 0, .max = 256, .fallback = 0 },
 	{ STORED_AS("aead", FIELD_TEXT, struct document, config.aead), .choices = aead_names, .fallback_text = "auto" },
+	{ STORED_AS("tls_records", FIELD_CHOICE, struct document, config.tls_records), .choices = tls_records_names, .fallback = TLS_RECORDS_OWN },
 	{ STORED_AS("drain_timeout", FIELD_SECONDS, struct document, config.timeouts.drain_ms), .min = 0, .max = 86400000, .fallback = 5000 },
 	{ FLAT("tcp_keepalive", &section_tcp_keepalive) },
 	{ STORED_AS("resolve_cache", FIELD_INTEGER, struct document, config.resolve_cache_s), .min = 0, .max = 86400, .fallback = 5 },

@@ -31,6 +31,7 @@ enum ra_model { MODEL_BACKGROUND_CHECK, MODEL_PASSPORT };
 enum aa_provider { AA_COCO, AA_COCO_ASR };
 enum aa_type { AA_UDS, AA_BUILTIN };
 enum as_type { AS_RESTFUL, AS_GRPC, AS_BUILTIN };
+enum tls_records { TLS_RECORDS_OWN, TLS_RECORDS_LIBSSL };
 enum binding { BINDING_CURRENT, BINDING_LEGACY, BINDING_BOTH };
 enum builtin_policy { POLICY_HARDWARE_ONLY, POLICY_TRUST_ALL };
 
@@ -131,6 +132,7 @@ struct config {
 	size_t entry_count;
 	unsigned workers;	/* 0: one for each CPU that we may run on */
 	char *aead;		/* "auto", or the name of an implementation */
+	enum tls_records tls_records; /* who seals and opens after the handshake */
 	bool keepalive;
 	unsigned keepalive_idle_s;
 	unsigned keepalive_interval_s;

@@ -31,10 +31,8 @@
 #define TIRED_AES_GCM ((UINT64_C(1) << 24) - (UINT64_C(1) << 16))
 #define TIRED_OTHERS  (UINT64_MAX - (UINT64_C(1) << 32))
 
-/* What a peer may send between two pieces of application data. */
-#define MAX_KEY_UPDATES	  32
+/* As RECORD_MAX_KEY_UPDATES. */
 #define MAX_EMPTY_RECORDS 32
-#define MAX_MESSAGE_BYTES (256 * 1024)
 
 #define MESSAGE_HEADER_LEN 4
 
@@ -333,7 +331,7 @@ static int check_message_header(struct record_messages *m)
 	switch (m->head[0]) {
 	case MESSAGE_NEW_SESSION_TICKET:
 		if (m->refuse_tickets ||
-		    len + MESSAGE_HEADER_LEN > MAX_MESSAGE_BYTES - m->message_bytes)
+		    len + MESSAGE_HEADER_LEN > RECORD_MAX_MESSAGE_BYTES - m->message_bytes)
 			return ALERT_UNEXPECTED_MESSAGE;
 		m->message_bytes += len + MESSAGE_HEADER_LEN;
 		m->skip = len;
@@ -358,7 +356,7 @@ static struct record_opened take_key_update(struct aead_cache *c, struct record_
 		return broken(ALERT_ILLEGAL_PARAMETER);
 	if (rest > 0) /* RFC 8446 5.1: it is under the key that has just ended */
 		return broken(ALERT_UNEXPECTED_MESSAGE);
-	if (m->key_updates == MAX_KEY_UPDATES)
+	if (m->key_updates == RECORD_MAX_KEY_UPDATES)
 		return broken(ALERT_UNEXPECTED_MESSAGE);
 	m->key_updates++;
 	move_on(c, s);

@@ -21,6 +21,10 @@
 #define RECORD_OVERHEAD (RECORD_HEADER_LEN + 1 + AEAD_TAG_LEN)	  /* of a record that we seal: no padding */
 #define RECORD_MAX_WIRE (RECORD_HEADER_LEN + RECORD_MAX_PLAIN + 256)
 
+/* What a peer may send between two pieces of application data. */
+#define RECORD_MAX_KEY_UPDATES 32
+#define RECORD_MAX_MESSAGE_BYTES (256 * 1024)
+
 enum record_suite {
 	SUITE_AES_128_GCM_SHA256 = 0x1301,
 	SUITE_AES_256_GCM_SHA384 = 0x1302,

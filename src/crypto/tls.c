@@ -22,9 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/libctx.h"
 #include "crypto/libctx_internal.h"
 #include "crypto/ossl.h"
+#include "crypto/tls_internal.h"
 
 #define SKIPPED_EARLY_DATA (16u << 20) /* refused, but it must not break the handshake */
 #define BUDGET_GRAIN 4096	       /* smaller allocations are not worth counting */
@@ -40,16 +40,6 @@ struct tls_config {
 	bool catches; /* secrets come by libctx_catch_secrets() */
 	enum tls_role role;
 	unsigned alpn;
-};
-
-struct tls_handshake {
-	SSL *ssl;
-	enum tls_role role;
-	struct bytes in; /* during a step */
-	struct buf *out;
-	bool over_budget;
-	bool catches;
-	struct libctx_secrets secrets;
 };
 
 /* ---- the budget ---- */
@@ -183,6 +173,10 @@ static int bio_write(BIO *bio, const char *from, int len)
 	struct tls_handshake *h = BIO_get_data(bio);
 
 	BIO_clear_retry_flags(bio);
+	if (h->records != NULL) {
+		writer_bytes(&h->sealed, bytes_of(from, (size_t)len));
+		return h->sealed.failed ? -1 : len;
+	}
 	buf_append(h->out, from, (size_t)len);
 	return len;
 }
@@ -329,7 +323,7 @@ struct tls_config *tls_config_new(const struct tls_options *o, struct err *e)
 	c->role = o->role;
 	c->alpn = o->alpn;
 	c->lib = libctx_ossl(o->libctx);
-	c->catches = o->libctx != NULL && libctx_is_filtered(o->libctx);
+	c->catches = !o->libssl_records && o->libctx != NULL && libctx_is_filtered(o->libctx);
 	if (!CRYPTO_THREAD_run_once(&bio_once, init_bio_method) || bio_method == NULL) {
 		err_openssl(e, ERR_SYSTEM, "TLS: BIO");
 		goto fail;
@@ -339,7 +333,7 @@ struct tls_config *tls_config_new(const struct tls_options *o, struct err *e)
 		err_openssl(e, ERR_SYSTEM, "TLS: set up");
 		goto fail;
 	}
-	if (!c->catches)
+	if (!c->catches && !o->libssl_records)
 		SSL_CTX_set_keylog_callback(c->ctx, on_key_log);
 	return c;
 fail:
@@ -426,6 +420,7 @@ void tls_handshake_free(struct tls_handshake *h)
 	if (h == NULL)
 		return;
 	SSL_free(h->ssl);
+	tls_records_free(h->records);
 	mem_wipe(h, sizeof(*h));
 	free(h);
 }

@@ -4,7 +4,8 @@
  *
  * No socket, no resumption, no tickets, no early data: each handshake stands on its own. The peer's certificate is
  * not judged here: the caller gets it when its holder has proved the key, and asks a verifier. When the
- * handshake is over the two application traffic secrets are taken out and the object can go.
+ * handshake is over the two application traffic secrets are taken out and the object can go, or it stays and does
+ * the rest as well (tls_records.h).
  *
  * The memory of all handshakes together has a budget: libcrypto's large allocations made on behalf of a
  * peer fail when it is used up. tls_init_budget() goes before every other use of libcrypto.
@@ -45,6 +46,7 @@ struct tls_options {
 	bool want_peer_cert;	  /* server: ask for a certificate, and refuse a peer without */
 	size_t max_cert_size;	  /* bytes of the peer's Certificate message */
 	struct libctx *libctx;	  /* NULL: the default one */
+	bool libssl_records;	  /* its secrets stay in libssl: crypto/tls_records.h instead of tls_handshake_sides() */
 };
 
 struct tls_config *tls_config_new(const struct tls_options *options, struct err *e);
@@ -67,7 +69,6 @@ enum tls_step { TLS_MORE, TLS_DONE, TLS_FAILED };
  */
 enum tls_step tls_handshake_step(struct tls_handshake *h, struct bytes in, size_t *used, struct buf *out,
 				 enum reason *reason, struct err *e);
-
 
 /* After TLS_DONE. */
 int tls_handshake_sides(struct tls_handshake *h, struct record_side *rx, struct record_side *tx,

@@ -417,7 +417,7 @@ int gateway_run(struct gateway *g)
 		return 1;
 	}
 	log_info("ready: %zu ingress and egress entries, %u workers, %s", g->entry_count, g->worker_count,
-		 aead_description());
+		 g->config->tls_records == TLS_RECORDS_LIBSSL ? "TLS records by libssl" : aead_description());
 	timer_init(&g->trim, on_trim);
 	timer_start(g->main_loop, &g->trim, TRIM_MS);
 	g->running = true;

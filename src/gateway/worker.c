@@ -195,6 +195,7 @@ static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry 
 		.handshake_ms = t->handshake_ms,
 		.verify_ms = t->verify_ms,
 		.certificate_size = g->config->limits.certificate_size,
+		.libssl_records = g->config->tls_records == TLS_RECORDS_LIBSSL,
 	};
 
 	lane->entry = en;

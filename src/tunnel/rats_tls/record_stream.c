@@ -19,6 +19,7 @@
 #include "io/pool.h"
 #include "io/sock.h"
 #include "io/worker.h"
+#include "tunnel/rats_tls/record_layer.h"
 
 #define CONTROL_ROOM 256 /* for alerts and KeyUpdates behind the data */
 
@@ -120,17 +121,18 @@ static enum io_result send_sealed(struct record_stream *s, const uint8_t *sealed
 
 static enum io_result send_key_update(struct record_stream *s)
 {
-	uint8_t sealed[64];
+	uint8_t sealed[RECORD_CONTROL_MAX];
+	size_t len = s->layer->seal_key_update(s, sealed);
 
-	return send_sealed(s, sealed, record_seal_key_update(s->worker->aead, &s->tx, false, sealed), 0);
+	return len == 0 ? fail(s, IO_BROKEN) : send_sealed(s, sealed, len, 0);
 }
 
 static void send_alert(struct record_stream *s, enum tls_alert alert)
 {
-	uint8_t sealed[64];
+	uint8_t sealed[RECORD_CONTROL_MAX];
 
 	if (!s->shut)
-		send_sealed(s, sealed, record_seal_alert(s->worker->aead, &s->tx, alert, sealed), 0);
+		send_sealed(s, sealed, s->layer->seal_alert(s, alert, sealed), 0);
 	s->shut = true;
 }
 
@@ -179,8 +181,7 @@ static enum io_result open_records(struct record_stream *s, struct bytes cipher)
 	size_t len = 0;
 
 	while (result == IO_AGAIN && cipher.len > 0) {
-		struct record_opened o =
-			record_open(s->worker->aead, &s->rx, &s->messages, cipher, plain + len);
+		struct record_opened o = s->layer->open(s, cipher, plain + len);
 
 		if (o.result == RECORD_MORE)
 			break;
@@ -312,6 +313,7 @@ static enum io_result push(struct stream *stream, struct bytes data, size_t *tak
 	struct record_stream *s = from_stream(stream);
 	uint8_t *scratch = pool_cipher_scratch(s->worker->pool);
 	size_t len = MIN(data.len, (size_t)POOL_READ_SIZE);
+	size_t sealed_len;
 	enum io_result result;
 
 	*taken = 0;
@@ -324,7 +326,10 @@ static enum io_result push(struct stream *stream, struct bytes data, size_t *tak
 		if (result != IO_OK || !stream->writable)
 			return result;
 	}
-	result = send_sealed(s, scratch, record_seal_data(s->worker->aead, &s->tx, data.data, len, scratch), 0);
+	sealed_len = s->layer->seal_data(s, bytes_of(data.data, len), scratch);
+	if (sealed_len == 0 && len > 0)
+		return fail(s, IO_BROKEN);
+	result = send_sealed(s, scratch, sealed_len, 0);
 	if (result != IO_OK)
 		return result;
 	*taken = len;
@@ -335,7 +340,8 @@ static enum io_result push(struct stream *stream, struct bytes data, size_t *tak
 static enum io_result shut(struct stream *stream)
 {
 	struct record_stream *s = from_stream(stream);
-	uint8_t sealed[64];
+	uint8_t sealed[RECORD_CONTROL_MAX];
+	size_t len;
 	enum io_result result;
 
 	if (s->failed || s->send_failed)
@@ -343,8 +349,10 @@ static enum io_result shut(struct stream *stream)
 	if (s->shut)
 		return IO_OK;
 	s->shut = true;
-	result = send_sealed(s, sealed, record_seal_alert(s->worker->aead, &s->tx, ALERT_CLOSE_NOTIFY, sealed),
-			     MSG_MORE);
+	len = s->layer->seal_alert(s, ALERT_CLOSE_NOTIFY, sealed);
+	if (len == 0)
+		return fail(s, IO_BROKEN);
+	result = send_sealed(s, sealed, len, MSG_MORE);
 	if (result != IO_OK)
 		return result;
 	if (s->out != NULL) {
@@ -392,12 +400,9 @@ static void close_stream(struct stream *stream, enum stream_close how)
 
 	stream->events = NULL;
 	give_all(s);
-	if (s->open) {
-		aead_cache_forget(s->worker->aead, &s->rx.key);
-		aead_cache_forget(s->worker->aead, &s->tx.key);
-		record_side_wipe(&s->rx);
-		record_side_wipe(&s->tx);
-		s->open = false;
+	if (s->layer != NULL) {
+		s->layer->release(s);
+		s->layer = NULL;
 	}
 	if (s->watch.fd < 0)
 		return;
@@ -415,17 +420,29 @@ void record_stream_init(struct record_stream *s, struct worker *w, int fd)
 	s->watch.fd = fd;
 }
 
-void record_stream_open(struct record_stream *s, const struct record_side *rx, const struct record_side *tx,
-			struct bytes early)
+static void open_stream(struct record_stream *s, const struct record_layer *layer, struct bytes early)
 {
-	s->rx = *rx;
-	s->tx = *tx;
-	s->open = true;
+	s->layer = layer;
 	s->watch.ready = on_ready;
 	s->stream.readable = true;
 	s->stream.writable = true;
 	keep_partial(s, early);
 	s->in_is_new = s->in != NULL;
+}
+
+void record_stream_open(struct record_stream *s, const struct record_side *rx, const struct record_side *tx,
+			struct bytes early)
+{
+	s->rx = *rx;
+	s->tx = *tx;
+	open_stream(s, &record_layer_own, early);
+}
+
+void record_stream_open_libssl(struct record_stream *s, struct tls_handshake *tls, struct bytes early)
+{
+	s->libssl = tls;
+	s->tx.suite = tls_records_suite(tls);
+	open_stream(s, &record_layer_libssl, early);
 }
 
 void record_stream_cork(struct record_stream *s, struct bytes handshake)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * record_stream - an established TLS 1.3 connection as a stream: our own record layer over a socket.
+ * record_stream - an established TLS 1.3 connection as a stream: a record layer over a socket, our own or libssl's.
  *
  * The struct is embedded in its owner and is there from the first moment of a connection: while the
  * handshake runs it only holds the descriptor and the watch, which is registered once. An idle one owns no
@@ -16,7 +16,9 @@
 #include "io/stream.h"
 
 struct pool_buf;
+struct record_layer;
 struct secure;
+struct tls_handshake;
 struct worker;
 
 struct record_stream {
@@ -27,10 +29,11 @@ struct record_stream {
 	struct pool_buf *in;	/* the beginning of a record */
 	struct pool_buf *plain; /* opened, not yet consumed */
 	struct pool_buf *out;	/* sealed, not yet sent */
-	struct record_side rx;
+	const struct record_layer *layer; /* while open */
+	struct tls_handshake *libssl; /* where that is the layer */
+	struct record_side rx;	      /* of our own layer; libssl's counts in tx what was sealed */
 	struct record_side tx;
 	struct record_messages messages;
-	bool open;	   /* keys are set */
 	bool got_close;	   /* close_notify */
 	bool hung_up;	   /* EPOLLRDHUP or worse was seen: a short read is not the last one */
 	bool corked;	   /* out waits for what is pushed first, or for the first pull */
@@ -55,9 +58,12 @@ void record_stream_init(struct record_stream *s, struct worker *w, int fd);
 void record_stream_open(struct record_stream *s, const struct record_side *rx, const struct record_side *tx,
 			struct bytes early);
 
+/* The same with libssl's record layer: takes tls, after tls_records_begin(). */
+void record_stream_open_libssl(struct record_stream *s, struct tls_handshake *tls, struct bytes early);
+
 /*
  * The last bytes of the handshake, at most RECORD_STREAM_CORK, which have not been sent yet: they leave together with
- * what is pushed first, and at the latest with the first pull. Right after record_stream_open().
+ * what is pushed first, and at the latest with the first pull. Right after one of the two above.
  */
 #define RECORD_STREAM_CORK 4096
 void record_stream_cork(struct record_stream *s, struct bytes handshake);

@@ -11,8 +11,8 @@
  * FLUSHING   the handshake is over, the last of our messages is on its way
  * VERDICT    the verifier thinks
  *
- * The handshake object of libssl, some 20 to 40 KiB, goes as soon as the handshake is over; what stays for the
- * verdict is the peer's certificate, which counts against the same budget.
+ * The handshake object of libssl, some 20 to 40 KiB, goes as soon as the handshake is over, unless libssl is to do the
+ * records as well; what stays for the verdict is the peer's certificate, which counts against the same budget.
  */
 #include "tunnel/rats_tls/secure.h"
 
@@ -26,6 +26,7 @@
 #include "attest/identity.h"
 #include "base/log.h"
 #include "crypto/digest.h"
+#include "crypto/tls_records.h"
 #include "io/pool.h"
 #include "io/worker.h"
 #include "metrics/counters.h"
@@ -88,6 +89,7 @@ int secure_side_init(struct secure_side *s, const struct secure_side_options *o,
 		.want_peer_cert = o->role == TLS_SERVER && o->verifier != NULL,
 		.max_cert_size = o->certificate_size,
 		.libctx = o->worker->libctx,
+		.libssl_records = o->libssl_records,
 	};
 
 	*s = (struct secure_side){
@@ -100,6 +102,7 @@ int secure_side_init(struct secure_side *s, const struct secure_side_options *o,
 		.first_byte_ms = o->first_byte_ms,
 		.handshake_ms = o->handshake_ms,
 		.verify_ms = o->verify_ms,
+		.libssl_records = o->libssl_records,
 	};
 	s->config = tls_config_new(&tls, e);
 	if (s->config == NULL)
@@ -158,6 +161,16 @@ static void fail_errno(struct secure *s, enum reason reason, const char *what)
 	fail(s, reason, &why);
 }
 
+static void open_records(struct secure *s)
+{
+	if (s->tls == NULL) {
+		record_stream_open(s->rs, &s->rx, &s->tx, buf_bytes(&s->early));
+		return;
+	}
+	record_stream_open_libssl(s->rs, s->tls, buf_bytes(&s->early));
+	s->tls = NULL;
+}
+
 static void tell_success(struct secure *s)
 {
 	struct secure_events *events = s->events;
@@ -167,7 +180,7 @@ static void tell_success(struct secure *s)
 	counter_add(&counters->handshakes, 1);
 	if (s->result.from_cache)
 		counter_add(&counters->verdict_hits, 1);
-	record_stream_open(s->rs, &s->rx, &s->tx, buf_bytes(&s->early));
+	open_records(s);
 	if (s->out.len > 0)
 		record_stream_cork(s->rs, bytes_of(s->out.data + s->out_sent, s->out.len - s->out_sent));
 	s->rs->messages.refuse_tickets = s->side->role == TLS_SERVER;
@@ -312,7 +325,9 @@ static bool take_result(struct secure *s)
 {
 	struct err why;
 
-	if (tls_handshake_sides(s->tls, &s->rx, &s->tx, &why) < 0) {
+	if (s->side->libssl_records) {
+		tls_records_begin(s->tls);
+	} else if (tls_handshake_sides(s->tls, &s->rx, &s->tx, &why) < 0) {
 		fail(s, REASON_TLS_FAILED, &why);
 		return false;
 	}
@@ -368,8 +383,10 @@ static void finish_handshake(struct secure *s)
 {
 	if (!take_result(s))
 		return;
-	tls_handshake_free(s->tls);
-	s->tls = NULL;
+	if (!s->side->libssl_records) {
+		tls_handshake_free(s->tls);
+		s->tls = NULL;
+	}
 	if (s->out.len > 0 && may_cork(s))
 		succeed(s);
 	else

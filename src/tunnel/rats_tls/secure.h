@@ -38,6 +38,7 @@ struct secure_side {
 	unsigned first_byte_ms;
 	unsigned handshake_ms;
 	unsigned verify_ms;
+	bool libssl_records;	   /* libssl goes on after the handshake, instead of crypto/record.h */
 };
 
 struct secure_side_options {
@@ -52,6 +53,7 @@ struct secure_side_options {
 	unsigned handshake_ms;
 	unsigned verify_ms;
 	size_t certificate_size;
+	bool libssl_records;
 };
 
 /* On any thread before the worker runs. keeps attester, dummy, verifier. */

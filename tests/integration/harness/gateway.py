@@ -15,6 +15,8 @@ from .wait import DEADLINE, until
 ROOT = Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("TNG_BINARY", str(ROOT / "build/dev/tng"))
 IS_SANITIZED = "release" not in BINARY
+# TNG_TLS_RECORDS=libssl: every gateway that does not say so itself runs with libssl's record layer.
+TLS_RECORDS = os.environ.get("TNG_TLS_RECORDS")
 
 LOOPBACK = "127.0.0.1"
 
@@ -82,6 +84,8 @@ def _flow_of(line):
 class Gateway(Process):
     def __init__(self, config, *, env=None, args=(), descriptors=None, name="tng", within=()):
         """within: a command that runs another one in its place."""
+        if TLS_RECORDS is not None:
+            config = {"tls_records": TLS_RECORDS, **config}
         self.config = config
 
         def prepare():

@@ -154,6 +154,7 @@ static void a_minimal_ingress_has_all_defaults(void **state)
 	assert_int_equal(verify->builtin_policy, POLICY_HARDWARE_ONLY);
 	assert_int_equal(c->workers, 0);
 	assert_string_equal(c->aead, "auto");
+	assert_int_equal(c->tls_records, TLS_RECORDS_OWN);
 	assert_true(c->keepalive);
 	assert_int_equal(c->keepalive_idle_s, 10);
 	assert_int_equal(c->keepalive_interval_s, 10);
@@ -211,7 +212,7 @@ static void every_key_is_stored(void **state)
 		"  'binding':'legacy'}}],"
 		"'add_egress':[{'mapping':{'in':{'port':5},'out':{'host':'a','port':6}},"
 		"  'verify':{'as_type':'builtin','attestation_policy':{'type':'trust_all'}},'rats_tls':{'binding':'both'}}],"
-		"'workers':256,'aead':'evp','drain_timeout':0,'resolve_cache':0,"
+		"'workers':256,'aead':'evp','tls_records':'libssl','drain_timeout':0,'resolve_cache':0,"
 		"'tcp_keepalive':{'enabled':false,'idle':1,'interval':2,'count':4},"
 		"'timeouts':{'connect':0.001,'resolve':1,'first_byte':2,'handshake':3,'verify':4,'idle':5,'pool_idle':6},"
 		"'limits':{'connections':7,'handshake_memory':'1GB','certificate_size':65536,'relay_memory':'2MiB',"
@@ -253,6 +254,7 @@ static void every_key_is_stored(void **state)
 	assert_int_equal(out->binding, BINDING_BOTH);
 	assert_int_equal(c->workers, 256);
 	assert_string_equal(c->aead, "evp");
+	assert_int_equal(c->tls_records, TLS_RECORDS_LIBSSL);
 	assert_false(c->keepalive);
 	assert_int_equal(c->keepalive_count, 4);
 	assert_int_equal(c->timeouts.connect_ms, 1);
@@ -329,12 +331,14 @@ static void values_are_held_against_type_and_range(void **state)
 		  "add_ingress[0].rats_tls.multiplex: expected true or false, found 1\n"
 		  "add_ingress[0].rats_tls.binding: expected 'current', 'legacy' or 'both', found 'old'\n"
 		  "add_ingress[0].rats_tls.multiplex_max_connections: expected 1 to 4294967295, found 0" },
-		{ "{'add_ingress':{},'workers':257,'aead':'rot13','drain_timeout':-1,'timeouts':{'connect':0,'idle':'1'},"
+		{ "{'add_ingress':{},'workers':257,'aead':'rot13','tls_records':'gnutls','drain_timeout':-1,"
+		  "'timeouts':{'connect':0,'idle':'1'},"
 		  "'limits':{'token_size':'1XB','relay_memory':5,'certificate_size':'17MiB'}}",
 		  "neither add_ingress nor add_egress has an entry: there is nothing to do\n"
 		  "add_ingress: expected a list of objects, found an object\n"
 		  "workers: expected 0 to 256, found 257\n"
 		  "aead: expected 'auto', 'evp' or 'ipsec-mb', found 'rot13'\n"
+		  "tls_records: expected 'own' or 'libssl', found 'gnutls'\n"
 		  "drain_timeout: expected 0 to 86400 seconds, found -1\n"
 		  "timeouts.connect: expected 0.001 to 86400 seconds, found 0\n"
 		  "timeouts.idle: expected 0 to 2592000 seconds, found '1'\n"
