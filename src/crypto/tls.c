@@ -444,7 +444,7 @@ static enum reason reason_of(const struct tls_handshake *h, unsigned long code)
 	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
 		return REASON_TLS_VERSION;
 	case SSL_R_NO_APPLICATION_PROTOCOL:
-	case SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL:
+	case SSL_AD_REASON_OFFSET + SSL_AD_NO_APPLICATION_PROTOCOL: /* has no name of its own before 3.0.14 */
 		return REASON_TLS_ALPN;
 	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
 		return REASON_TLS_NO_CERTIFICATE;
