@@ -168,10 +168,7 @@ void loop_unwatch(struct loop *l, struct watch *w)
 
 void loop_close(struct loop *l, struct watch *w)
 {
-	if (w->active) {
-		w->active = false;
-		strike_fetched(l, w);
-	}
+	loop_unwatch(l, w);
 	close(w->fd);
 	w->fd = -1;
 }

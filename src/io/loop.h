@@ -72,7 +72,10 @@ int loop_hand_over(struct loop *l, struct watch *from, struct watch *to, uint32_
 /* Does not close the descriptor. Does nothing when w is not watched. */
 void loop_unwatch(struct loop *l, struct watch *w);
 
-/* Unwatches and closes w->fd, which has no duplicate: the kernel forgets it by itself. fd is -1 afterwards. */
+/*
+ * Unwatches and closes w->fd, which is -1 afterwards. The kernel is told to forget it, and not left to find out: somebody
+ * who looks at /proc holds the file a moment longer, and its events would reach freed memory.
+ */
 void loop_close(struct loop *l, struct watch *w);
 
 void timer_init(struct timer *t, void (*expired)(struct timer *self));

@@ -96,14 +96,15 @@ static void avoid_pacing(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
 }
 
-/* The other end of loopback cannot go away without a word, and pacing only costs there. */
+/*
+ * Keepalive on loopback as well: a FIN that is dropped when the kernel is short of memory, and a reset behind it, leave a
+ * connection that nothing else would ever end.
+ */
 static void set_common(int fd, const struct sock_addr *a, const struct sock_options *o)
 {
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	if (sock_addr_is_loopback(a)) {
+	if (sock_addr_is_loopback(a))
 		avoid_pacing(fd);
-		return;
-	}
 	if (!o->keepalive)
 		return;
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
