@@ -1,11 +1,10 @@
 """The released upstream as judge of `tng lab`: it makes certificates with it and verifies them."""
 import json
-import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from harness.upstream import binary_of
 from harness.wait import DEADLINE
 
 pytestmark = pytest.mark.upstream
@@ -13,14 +12,9 @@ pytestmark = pytest.mark.upstream
 VERSION = "2.12.0"  # the first with `tools rats-tls`
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def upstream():
-    named = os.environ.get("TNG_UPSTREAM_" + VERSION.replace(".", "_"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    binary = Path(named) if named else cache / "tng-upstream" / VERSION / "tng"
-    if not os.access(binary, os.X_OK):
-        pytest.skip(f"{binary} is not there: set TNG_UPSTREAM_2_12_0")
-    return binary
+    return binary_of(VERSION)
 
 
 class Judge:

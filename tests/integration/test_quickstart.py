@@ -57,7 +57,7 @@ def test_quickstart_cleans_up_when_it_is_interrupted(quickstart, tmp_path):
         said += line
     assert os.listdir(tmp_path)
     os.killpg(child.pid, signal.SIGINT)
-    child.communicate(timeout=30)
-    assert child.returncode == 130
+    rest, _ = child.communicate(timeout=30)
+    assert child.returncode == 130, said + rest
     assert not os.listdir(tmp_path)
     until("all its processes are gone", lambda: not processes_with(str(tmp_path)), 5)
