@@ -8,8 +8,23 @@
 
 #include "cmd.h"
 #include "cmd_line.h"
+#include "crypto/tls.h"
 
 #define EXIT_USAGE 2
+
+/*
+ * Before the constructors of shared libraries: that of libssh, which some builds of libcurl bring, uses libcrypto, and
+ * then its memory could not be counted any more.
+ */
+static void before_all(int argc, char **argv, char **envp)
+{
+	(void)argc;
+	(void)argv;
+	(void)envp;
+	tls_count_memory();
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const first)(int, char **, char **) = before_all;
 
 /* Else a socket could become descriptor 2, and the log would go to a peer. */
 static void open_standard_descriptors(void)

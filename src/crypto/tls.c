@@ -45,7 +45,7 @@ struct tls_config {
 /* ---- the budget ---- */
 
 static atomic_size_t budget_used;
-static size_t budget_limit;
+static size_t budget_limit = SIZE_MAX;
 static _Thread_local bool charging;
 static _Thread_local bool refused;
 
@@ -112,10 +112,19 @@ static void *hook_realloc(void *p, size_t size, const char *file, int line)
 	return to;
 }
 
+bool tls_count_memory(void)
+{
+	static bool counts;
+
+	if (!counts)
+		counts = CRYPTO_set_mem_functions(hook_malloc, hook_realloc, hook_free) == 1;
+	return counts;
+}
+
 bool tls_init_budget(size_t limit)
 {
 	budget_limit = limit;
-	return CRYPTO_set_mem_functions(hook_malloc, hook_realloc, hook_free) == 1;
+	return tls_count_memory();
 }
 
 size_t tls_budget_used(void)

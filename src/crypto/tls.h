@@ -8,7 +8,7 @@
  * the rest as well (tls_records.h).
  *
  * The memory of all handshakes together has a budget: libcrypto's large allocations made on behalf of a
- * peer fail when it is used up. tls_init_budget() goes before every other use of libcrypto.
+ * peer fail when it is used up. See tls_count_memory().
  *
  * Threads: a tls_config belongs to one thread at a time, and so do the handshakes made from it.
  */
@@ -29,7 +29,13 @@ struct tls_handshake;
 
 enum tls_role { TLS_CLIENT, TLS_SERVER };
 
-/* Once, first of all; limit in bytes. false: too late, there is no budget then. */
+/*
+ * libcrypto's memory is counted from here on. It must come before libcrypto's first allocation, which may be that of
+ * another library's constructor. false: too late.
+ */
+bool tls_count_memory(void);
+
+/* The limit, in bytes. false: libcrypto's memory is not counted, only what tls_budget_take() takes. */
 bool tls_init_budget(size_t limit);
 size_t tls_budget_used(void);
 
