@@ -56,7 +56,6 @@
 	X(ATTESTER_UNAVAILABLE, "attester_unavailable", "we have no valid evidence of our own") \
 	X(LIMIT_CONNECTIONS, "limit_connections", "over limits.connections")                  \
 	X(LIMIT_STREAMS, "limit_streams", "over the streams that the other gateway allows")   \
-	X(LIMIT_MEMORY, "limit_memory", "over limits.relay_memory")                           \
 	X(NO_DESCRIPTORS, "no_descriptors", "the process has no file descriptor left")        \
 	X(INTERNAL, "internal", "the kernel or a library refused")
 
