@@ -256,13 +256,21 @@ static bool read_parameter(struct derivation *d, const OSSL_PARAM *p)
 	return d->hash != HASH_NONE;
 }
 
+/*
+ * Only the salts that libssl has: none, or a secret of the schedule. What another length means is
+ * for libcrypto to say, and its versions differ.
+ */
+static bool is_salt_of_the_schedule(const struct derivation *d)
+{
+	return d->salt.len == 0 || d->salt.len == hash_size(d->hash);
+}
+
 static bool is_one_of_ours(const struct derivation *d, size_t len)
 {
 	if (d->hash == HASH_NONE || d->prefix.len == 0 || d->label.len == 0)
 		return false;
 	if (d->mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY)
-		return len == hash_size(d->hash) && d->salt.len <= block_size(d->hash) &&
-		       d->data.len == 0;
+		return len == hash_size(d->hash) && is_salt_of_the_schedule(d) && d->data.len == 0;
 	return d->mode == EVP_KDF_HKDF_MODE_EXPAND_ONLY && len > 0 && len <= hash_size(d->hash) &&
 	       d->key.len > 0 && d->key.len <= block_size(d->hash) && d->salt.len == 0 &&
 	       d->data.len <= UINT8_MAX && d->prefix.len + d->label.len <= UINT8_MAX;

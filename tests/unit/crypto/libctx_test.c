@@ -14,18 +14,31 @@
 #include "base/mem.h"
 #include "crypto/libctx_internal.h"
 
+#include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
+/* By version, not by outcome: where a filtered context works today, one that stops working must not become a skip. */
+static void skip_where_libcrypto_refuses_a_filtered_context(void)
+{
+	if (OpenSSL_version_num() < 0x30500000L)
+		return;
+	print_message("skipped: %s instantiates no random generator of a filtered context; tng uses a plain one\n",
+		      OpenSSL_version(OPENSSL_VERSION));
+	skip();
+}
+
 static void handshakes_of_a_filtered_context_pass(void **state)
 {
 	struct err e;
-	struct libctx *l = libctx_new_filtered(&e);
+	struct libctx *l;
 
 	(void)state;
+	skip_where_libcrypto_refuses_a_filtered_context();
+	l = libctx_new_filtered(&e);
 	assert_non_null(l);
 	if (libctx_self_test(l, &e) < 0)
 		fail_msg("%s", e.text);
@@ -48,9 +61,11 @@ static void a_plain_context_gives_no_secrets(void **state)
 static void what_libcrypto_has_here_is_filtered(void **state)
 {
 	struct err e;
-	struct libctx *l = libctx_new(&e);
+	struct libctx *l;
 
 	(void)state;
+	skip_where_libcrypto_refuses_a_filtered_context();
+	l = libctx_new(&e);
 	assert_non_null(l);
 	assert_true(libctx_is_filtered(l));
 	libctx_free(l);
@@ -92,10 +107,13 @@ static void only_what_is_needed_can_be_fetched(void **state)
 static void random_bytes_come_and_differ(void **state)
 {
 	struct err e;
-	struct libctx *a = libctx_new_filtered(&e), *b = libctx_new_filtered(&e);
+	struct libctx *a, *b;
 	uint8_t x[3][32];
 
 	(void)state;
+	skip_where_libcrypto_refuses_a_filtered_context();
+	a = libctx_new_filtered(&e);
+	b = libctx_new_filtered(&e);
 	assert_int_equal(RAND_bytes_ex(libctx_ossl(a), x[0], 32, 0), 1);
 	assert_int_equal(RAND_bytes_ex(libctx_ossl(a), x[1], 32, 0), 1);
 	assert_int_equal(RAND_bytes_ex(libctx_ossl(b), x[2], 32, 0), 1);
@@ -155,6 +173,7 @@ static void threads_have_contexts_of_their_own(void **state)
 	bool ok[4];
 
 	(void)state;
+	skip_where_libcrypto_refuses_a_filtered_context();
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, use_one, &ok[i]), 0);
 	for (int i = 0; i < 4; i++) {

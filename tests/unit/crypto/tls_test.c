@@ -445,6 +445,17 @@ static void the_budget_refuses_handshakes_and_recovers(void **state)
 	tls_config_free(c);
 }
 
+/* As in the program: a constructor of a shared library may use libcrypto before main. */
+static void before_all(int argc, char **argv, char **envp)
+{
+	(void)argc;
+	(void)argv;
+	(void)envp;
+	tls_count_memory();
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const first)(int, char **, char **) = before_all;
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
