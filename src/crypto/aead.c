@@ -111,11 +111,6 @@ void aead_key_init(struct aead_key *k, enum aead_algorithm alg, const uint8_t *k
 	memcpy(k->key, key, aead_key_len(alg));
 }
 
-void aead_key_wipe(struct aead_key *k)
-{
-	mem_wipe(k, sizeof(*k));
-}
-
 struct aead_cache *aead_cache_new(void)
 {
 	struct aead_cache *c = mem_new_of(struct aead_cache);

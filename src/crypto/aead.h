@@ -38,7 +38,6 @@ const char *aead_description(void);
 
 size_t aead_key_len(enum aead_algorithm alg);
 void aead_key_init(struct aead_key *k, enum aead_algorithm alg, const uint8_t *key);
-void aead_key_wipe(struct aead_key *k);
 
 /* Uses what is selected now, for all its life. */
 struct aead_cache *aead_cache_new(void);

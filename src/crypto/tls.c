@@ -127,11 +127,6 @@ bool tls_init_budget(size_t limit)
 	return tls_count_memory();
 }
 
-size_t tls_budget_used(void)
-{
-	return atomic_load_explicit(&budget_used, memory_order_relaxed);
-}
-
 bool tls_budget_take(size_t size)
 {
 	bool taken;

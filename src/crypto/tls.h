@@ -37,7 +37,6 @@ bool tls_count_memory(void);
 
 /* The limit, in bytes. false: libcrypto's memory is not counted, only what tls_budget_take() takes. */
 bool tls_init_budget(size_t limit);
-size_t tls_budget_used(void);
 
 /* For what is kept of a peer's certificate after its handshake object is gone; false: no room. */
 bool tls_budget_take(size_t size);

@@ -70,11 +70,6 @@ static bool is_mode(enum fault_kind kind)
 	return kind >= MODE_DEVICE;
 }
 
-const char *fault_name(enum fault_kind kind)
-{
-	return kinds[kind].name;
-}
-
 const char *target_name(enum target_id id)
 {
 	return target_names[id];

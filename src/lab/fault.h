@@ -141,8 +141,6 @@ void fault_set(struct target *t, const struct fault *f);
 /* What applies to this call; counts down. */
 struct dealt fault_deal(struct target *t, enum call_kind call);
 
-const char *fault_name(enum fault_kind kind);
-
 /*
  * An answer that is not given yet. Embedded in the call; resume is called from the loop when the time of
  * "slow" is over or "hold" was released.

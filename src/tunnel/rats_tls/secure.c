@@ -419,8 +419,9 @@ static void step(struct secure *s, struct bytes in)
 	}
 	switch (result) {
 	case TLS_MORE:
-		if (s->out.len > 0)
-			take_budget(s, s->out.len - s->out_sent);
+		/* So far nothing else is charged; once only, however small the pieces in which the peer goes on. */
+		if (s->out.len - s->out_sent > s->charged)
+			take_budget(s, s->out.len - s->out_sent - s->charged);
 		break;
 	case TLS_FAILED:
 		fail(s, reason, &why);

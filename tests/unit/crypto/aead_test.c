@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "crypto/aead.h"
 
 static size_t unhex(const char *text, uint8_t *out)
@@ -405,7 +406,7 @@ static void a_wiped_key_ends_the_process_rather_than_encrypt_with_zeros(void **s
 
 		signal(SIGABRT, SIG_DFL);
 		close(STDERR_FILENO);
-		aead_key_wipe(&k);
+		mem_wipe(&k, sizeof(k));
 		aead_seal(c, &k, iv, bytes_of(NULL, 0), NULL, 0, out);
 		_exit(0);
 	}
