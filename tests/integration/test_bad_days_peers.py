@@ -2,6 +2,7 @@
 import os
 import socket
 import ssl
+import time
 
 import pytest
 
@@ -367,6 +368,27 @@ def test_the_bound_can_be_set(ingress, tls_service, connect, lab, tmp_path):
         pass
     expect_closed(client, 3)
     assert near.wait_flow().reason == "certificate_too_large"
+
+
+def test_what_waits_for_a_slow_reader_is_charged_once(ingress, egress, echo, lab):
+    """A client that reads nothing of a large flight and goes on byte by byte, which once charged the flight each time."""
+    lab.fault("evidence_size", "aa", bytes=1 << 20)
+    far = egress(echo.port, attest=lab.attest(), top={"limits": {"handshake_memory": "32MiB"}})
+    near = ingress(far.port, verify=lab.verify())
+    hand = tls.HandshakeInMemory(tls.client_side(tls.RAW), is_server=False)
+    with socket.socket() as raw:
+        # Small segments and no window: or the kernel would take the whole flight from the egress.
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.connect(("127.0.0.1", far.port))
+        raw.sendall(hand.step()[1])
+        until("the flight waits", lambda: raw.recv(1, socket.MSG_PEEK))
+        for byte in b"\x17\x03\x03\x40\x00" + bytes(95):
+            raw.sendall(bytes([byte]))
+            time.sleep(0.005)
+        assert not any(f.reason == "handshake_memory" for f in far.flows())
+        assert ask(near.port) == b"hello"
 
 
 def test_all_handshakes_together_stay_within_their_bound(egress, service, connect, lab, tmp_path):
