@@ -202,6 +202,20 @@ void flow_dissolve(struct flow *f)
 	flow_free(f);
 }
 
+void flow_dial(struct flow *f)
+{
+	struct gateway *g = f->lane->gw->gateway;
+	struct dial_options options = {
+		.host = f->rule->out_host,
+		.port = f->out_port,
+		.connect_ms = g->config->timeouts.connect_ms,
+		.resolve_ms = g->config->timeouts.resolve_ms,
+		.sock = &g->sock,
+	};
+
+	f->dial = dial_start(&f->lane->gw->base, &options, &f->dial_events);
+}
+
 enum reason flow_dial_reason(enum dial_failure failure, bool to_peer)
 {
 	switch (failure) {

@@ -76,5 +76,8 @@ void flow_close(struct flow *f, enum reason reason, const struct err *why);
 /* A connection that turned out to be a session of streams: gone without a trace; its tls has been taken away. */
 void flow_dissolve(struct flow *f);
 
+/* To where the rule leads; dial_events are set. */
+void flow_dial(struct flow *f);
+
 /* What a failed dial means. to_peer: the other gateway, else the service. */
 enum reason flow_dial_reason(enum dial_failure failure, bool to_peer);

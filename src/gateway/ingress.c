@@ -84,18 +84,9 @@ static void on_dial_failed(struct dial_events *self, enum dial_failure failure, 
 
 static void open_raw(struct flow *f)
 {
-	struct gateway *g = f->lane->gw->gateway;
-	struct dial_options options = {
-		.host = f->rule->out_host,
-		.port = f->out_port,
-		.connect_ms = g->config->timeouts.connect_ms,
-		.resolve_ms = g->config->timeouts.resolve_ms,
-		.sock = &g->sock,
-	};
-
 	f->dial_events.connected = on_connected;
 	f->dial_events.failed = on_dial_failed;
-	f->dial = dial_start(&f->lane->gw->base, &options, &f->dial_events);
+	flow_dial(f);
 }
 
 /* ---- a stream of a session ---- */
