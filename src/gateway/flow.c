@@ -10,7 +10,7 @@
 #include "base/slab.h"
 #include "gateway/egress.h"
 
-#define FAILURES_LOGGED 20 /* lines a second for each worker and reason */
+#define FAILURES_LOGGED 20 /* lines a second for each worker and reason, but for our own limits */
 
 static void on_idle(struct timer *t);
 
@@ -110,6 +110,12 @@ void flow_relay(struct flow *f, struct stream *near, struct stream *far)
 
 /* ---- the end ---- */
 
+/* For each worker. Where it is our own limit, each further line says the same. */
+static unsigned lines_a_second(enum reason reason)
+{
+	return reason == REASON_LIMIT_CONNECTIONS || reason == REASON_NO_DESCRIPTORS ? 1 : FAILURES_LOGGED;
+}
+
 static void log_end(struct flow *f, enum reason reason, const struct err *why)
 {
 	struct gateway_worker *gw = f->lane->gw;
@@ -122,7 +128,7 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 
 	if (!log_is_on(level))
 		return;
-	if (level == LOG_WARN && !log_limit_pass(&gw->failure_limits[reason], FAILURES_LOGGED, now, &skipped))
+	if (level == LOG_WARN && !log_limit_pass(&gw->failure_limits[reason], lines_a_second(reason), now, &skipped))
 		return;
 	if (skipped > 0)
 		snprintf(left_out, sizeof(left_out), " (%u like this were not logged)", skipped);
