@@ -78,6 +78,61 @@ struct mapping_rule_conf {
 	uint16_t out_port_end;
 };
 
+/* An element of capture_dst or exclude_dst: what is set must match all together (interception.md 1.2). */
+struct dst_conf {
+	char *host;  /* "10.0.0.0/24", "fd00::/8": with its prefix and no bits behind it; or NULL */
+	char *ipset; /* or NULL */
+	uint16_t port; /* 0: any */
+	uint16_t port_end; /* == port without a range */
+};
+
+enum capture_scope { SCOPE_LOCAL, SCOPE_FORWARD, SCOPE_BOTH };
+enum capture_method { METHOD_TPROXY, METHOD_REDIRECT };
+enum ipv6_policy { IPV6_UNSET, IPV6_BYPASS, IPV6_REJECT, IPV6_CAPTURE };
+enum open_ports { OPEN_PORTS_ACCEPT, OPEN_PORTS_NEGATIVE_CACHE, OPEN_PORTS_CONNECT_FIRST };
+
+struct netfilter_conf {
+	struct dst_conf *capture_dst;
+	size_t capture_dst_count;
+	struct dst_conf *exclude_dst;
+	size_t exclude_dst_count;
+	struct string_list capture_cgroup; /* paths below the cgroup2 mount */
+	struct string_list nocapture_cgroup;
+	struct string_list in_ifname;
+	uint16_t listen_port; /* 0: found at start */
+	uint32_t so_mark;
+	enum ipv6_policy ipv6;
+	enum capture_scope scope;     /* ingress */
+	enum capture_method method;   /* ingress */
+	enum open_ports open_ports;   /* ingress */
+	bool capture_local_traffic;   /* egress */
+};
+
+/* Whose address shows (interception.md 4.1). in: we answer in the server's name; out: we dial in the client's. */
+struct transparency_conf {
+	bool in;
+	bool out;
+	bool client_port; /* out: with the client's port as well */
+};
+
+enum proxy_protocol_version { PROXY_PROTOCOL_NONE, PROXY_PROTOCOL_V1, PROXY_PROTOCOL_V2 };
+
+struct proxy_protocol_conf {
+	struct string_list accept_from; /* CIDR; these begin with a header, and nobody else may */
+	enum proxy_protocol_version send;
+};
+
+enum interception_backend { BACKEND_AUTO, BACKEND_NFT, BACKEND_IPTABLES, BACKEND_NONE };
+
+/* How captured traffic is diverted; of the process. */
+struct interception_conf {
+	enum interception_backend backend;
+	char *instance;	    /* names tables, chains, the lock and the journal */
+	uint32_t mark_mask; /* of the bits of a mark that are ours */
+	uint8_t protocol;   /* of our routes and policy rules (rtnetlink's rtm_protocol) */
+	bool drop_on_exit;  /* what was captured stays blocked when we end */
+};
+
 enum entry_kind { ENTRY_INGRESS, ENTRY_EGRESS };
 enum tristate { TRI_UNSET, TRI_FALSE, TRI_TRUE };
 
@@ -88,6 +143,9 @@ struct entry_conf {
 
 	struct mapping_rule_conf *rules;
 	size_t rule_count;
+	struct netfilter_conf *netfilter; /* NULL: mapping */
+	struct transparency_conf transparency;
+	struct proxy_protocol_conf proxy_protocol;
 
 	bool no_ra;
 	struct attest_conf *attest; /* NULL: not configured */
@@ -140,6 +198,7 @@ struct config {
 	unsigned resolve_cache_s;
 	struct timeouts_conf timeouts;
 	struct limits_conf limits;
+	struct interception_conf interception;
 	struct config_file *files;
 	size_t file_count;
 };
