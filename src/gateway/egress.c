@@ -29,8 +29,7 @@ struct egress_session {
 	struct mux_session *mux;
 	struct mux_session_events mux_events;
 	struct sock_addr client;
-	const struct mapping_rule_conf *rule;
-	uint16_t out_port;
+	struct endpoint to;
 	struct list flows;
 	struct list waiting; /* flows whose peer is being judged again */
 	bool attested;
@@ -213,7 +212,7 @@ static void on_requested(struct mux_session_events *self, struct mux_stream *str
 	struct egress_session *s = container_of(self, struct egress_session, mux_events);
 	struct gateway *g = s->lane->gw->gateway;
 	bool has_place = gateway_reserve(g);
-	struct flow *f = flow_new(s->lane, &s->client, s->rule, s->out_port, STREAM_DESCRIPTORS);
+	struct flow *f = flow_new(s->lane, &s->client, &s->to, STREAM_DESCRIPTORS);
 
 	if (has_place)
 		gateway_unreserve(g); /* the flow counts itself */
@@ -281,8 +280,7 @@ static void become_session(struct flow *f, const struct secured *result)
 	s->lane = lane;
 	s->tls = f->tls;
 	s->client = f->client;
-	s->rule = f->rule;
-	s->out_port = f->out_port;
+	s->to = f->to;
 	s->attested = result->attested;
 	list_init(&s->flows);
 	list_init(&s->waiting);
@@ -346,14 +344,13 @@ static void on_secure_failed(struct secure_events *self, enum reason reason, con
 	flow_close(f, reason, why);
 }
 
-void egress_captured(struct lane *lane, int fd, const struct sock_addr *client,
-		     const struct mapping_rule_conf *rule, uint16_t out_port)
+void egress_captured(struct lane *lane, const struct captured *c)
 {
 	struct gateway_worker *gw = lane->gw;
-	struct flow *f = flow_new(lane, client, rule, out_port, RAW_DESCRIPTORS);
+	struct flow *f = flow_new(lane, &c->client, &c->to, RAW_DESCRIPTORS);
 
 	f->tls = slab_take(gw->tls_slab);
-	record_stream_init(f->tls, &gw->base, fd);
+	record_stream_init(f->tls, &gw->base, c->fd);
 	f->secure_events.secured = on_secured;
 	f->secure_events.failed = on_secure_failed;
 	f->secure = secure_start(&lane->side, f->tls, NULL, &f->secure_events);

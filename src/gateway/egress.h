@@ -9,8 +9,7 @@
 #include "gateway/gateway_internal.h"
 
 /* takes fd: a peer has connected. */
-void egress_captured(struct lane *lane, int fd, const struct sock_addr *client,
-		     const struct mapping_rule_conf *rule, uint16_t out_port);
+void egress_captured(struct lane *lane, const struct captured *c);
 
 /* No new streams on the lane's sessions; those that are open go on. */
 void egress_drain(struct lane *lane);

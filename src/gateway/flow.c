@@ -14,8 +14,8 @@
 
 static void on_idle(struct timer *t);
 
-struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct mapping_rule_conf *rule,
-		      uint16_t out_port, uint8_t descriptors)
+struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct endpoint *to,
+		      uint8_t descriptors)
 {
 	static atomic_uint next_id;
 	struct gateway_worker *gw = lane->gw;
@@ -24,8 +24,7 @@ struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const s
 	f->lane = lane;
 	f->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed);
 	f->client = *client;
-	f->rule = rule;
-	f->out_port = out_port;
+	f->to = *to;
 	f->reported = true;
 	f->descriptors = descriptors;
 	f->sock.watch.fd = -1;
@@ -123,7 +122,7 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 	char client[SOCK_ADDR_TEXT];
 	char left_out[48] = "";
 	enum log_level level = reason == REASON_DONE || reason == REASON_SHUTDOWN ? LOG_INFO : LOG_WARN;
-	const char *out_host = f->rule == NULL ? "-" : f->rule->out_host;
+	char to[ENDPOINT_TEXT];
 	unsigned skipped = 0;
 
 	if (!log_is_on(level))
@@ -132,8 +131,8 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 		return;
 	if (skipped > 0)
 		snprintf(left_out, sizeof(left_out), " (%u like this were not logged)", skipped);
-	log_write(level, "flow %08x: %s %s -> %s:%u via %s%s%s%s: %s%s%s, %llu.%03llus, %llu/%llu bytes%s", f->id,
-		  f->lane->entry->conf->path, sock_addr_format(&f->client, client), out_host, f->out_port,
+	log_write(level, "flow %08x: %s %s -> %s via %s%s%s%s: %s%s%s, %llu.%03llus, %llu/%llu bytes%s", f->id,
+		  f->lane->entry->conf->path, sock_addr_format(&f->client, client), endpoint_format(&f->to, to),
 		  f->mux != NULL || f->from_mux ? "rats-tls multiplexed" : "rats-tls",
 		  f->attested ? " attested(" : "", f->attested ? f->tee : "", f->attested ? ")" : "",
 		  reason_word(reason), why == NULL ? "" : ": ", why == NULL ? "" : why->text,
@@ -208,15 +207,28 @@ void flow_dissolve(struct flow *f)
 	flow_free(f);
 }
 
+struct sock_addr flow_source(const struct flow *f)
+{
+	const struct transparency_conf *t = &f->lane->entry->conf->transparency;
+	struct sock_addr from = { 0 };
+
+	if (!t->out)
+		return from;
+	from = f->client;
+	if (!t->client_port)
+		sock_addr_set_port(&from, 0);
+	return from;
+}
+
 void flow_dial(struct flow *f)
 {
 	struct gateway *g = f->lane->gw->gateway;
 	struct dial_options options = {
-		.host = f->rule->out_host,
-		.port = f->out_port,
+		.to = f->to,
+		.from = flow_source(f),
 		.connect_ms = g->config->timeouts.connect_ms,
 		.resolve_ms = g->config->timeouts.resolve_ms,
-		.sock = &g->sock,
+		.sock = &f->lane->sock,
 	};
 
 	f->dial = dial_start(&f->lane->gw->base, &options, &f->dial_events);
@@ -235,6 +247,8 @@ enum reason flow_dial_reason(enum dial_failure failure, bool to_peer)
 		return to_peer ? REASON_PEER_TIMEOUT : REASON_SERVICE_TIMEOUT;
 	case DIAL_NO_DESCRIPTORS:
 		return REASON_NO_DESCRIPTORS;
+	case DIAL_SOURCE:
+		return REASON_SOURCE_TAKEN;
 	}
 	return REASON_INTERNAL;
 }

@@ -41,8 +41,7 @@ struct flow {
 	char tee[16];
 	uint64_t started_ms;
 	struct sock_addr client;
-	const struct mapping_rule_conf *rule;
-	uint16_t out_port;
+	struct endpoint to;
 	struct sock_stream sock;   /* fd -1 while there is none */
 	struct stream_events sock_events;
 	struct record_stream *tls; /* raw tunnel */
@@ -61,8 +60,8 @@ struct flow {
 	struct timer idle;
 };
 
-struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct mapping_rule_conf *rule,
-		      uint16_t out_port, uint8_t descriptors);
+struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct endpoint *to,
+		      uint8_t descriptors);
 
 /* near and far are open: the rest is the relay's. */
 void flow_relay(struct flow *f, struct stream *near, struct stream *far);
@@ -76,7 +75,10 @@ void flow_close(struct flow *f, enum reason reason, const struct err *why);
 /* A connection that turned out to be a session of streams: gone without a trace; its tls has been taken away. */
 void flow_dissolve(struct flow *f);
 
-/* To where the rule leads; dial_events are set. */
+/* The address that the far side sees: the client's where transparency.out says so, else all zero. */
+struct sock_addr flow_source(const struct flow *f);
+
+/* To where the flow is aimed; dial_events are set. */
 void flow_dial(struct flow *f);
 
 /* What a failed dial means. to_peer: the other gateway, else the service. */

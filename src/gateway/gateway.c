@@ -314,8 +314,10 @@ struct gateway *gateway_new(const struct config *c, struct err *e)
 	size_t descriptors = raise_descriptor_limit();
 
 	g->config = c;
-	g->sock = (struct sock_options){ c->keepalive, (int)c->keepalive_idle_s, (int)c->keepalive_interval_s,
-					 (int)c->keepalive_count };
+	g->sock = (struct sock_options){ .keepalive = c->keepalive,
+					 .keepalive_idle_s = (int)c->keepalive_idle_s,
+					 .keepalive_interval_s = (int)c->keepalive_interval_s,
+					 .keepalive_count = (int)c->keepalive_count };
 	g->budget.limit = c->limits.relay_memory;
 	g->verdicts = verdict_cache_new(c->limits.verdict_cache);
 	g->resolver = resolver_new(c->resolve_cache_s);

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 #include "base/log.h"
-#include "capture/mapping.h"
+#include "capture/listener.h"
 #include "config/config.h"
 #include "gateway/gateway.h"
 #include "io/loop.h"
@@ -40,8 +40,9 @@ struct lane {
 	struct entry *entry;
 	struct gateway_worker *gw;
 	struct secure_side side;
-	struct mapping *mapping;
-	struct mapping_events mapping_events;
+	struct sock_options sock; /* for what the entry dials */
+	struct listeners *listeners;
+	struct capture_events capture_events;
 	struct session_pool *pool;	 /* ingress with multiplex */
 	struct list sessions;		 /* egress: struct egress_session */
 };

@@ -45,14 +45,6 @@ static void on_secure_failed(struct secure_events *self, enum reason reason, con
 	flow_close(f, reason, why);
 }
 
-/* SNI is the name of the peer, if it has one (rats-tls.md 6). */
-static const char *server_name(const struct flow *f)
-{
-	struct sock_addr literal;
-
-	return sock_addr_parse(f->rule->out_host, 0, &literal) ? NULL : f->rule->out_host;
-}
-
 static void on_connected(struct dial_events *self, int fd, struct watch *watch, const struct sock_addr *addr)
 {
 	struct flow *f = container_of(self, struct flow, dial_events);
@@ -71,7 +63,8 @@ static void on_connected(struct dial_events *self, int fd, struct watch *watch, 
 	}
 	f->secure_events.secured = on_secured;
 	f->secure_events.failed = on_secure_failed;
-	f->secure = secure_start(&f->lane->side, f->tls, server_name(f), &f->secure_events);
+	/* SNI is the name of the peer, if it has one (rats-tls.md 6). */
+	f->secure = secure_start(&f->lane->side, f->tls, f->to.host, &f->secure_events);
 }
 
 static void on_dial_failed(struct dial_events *self, enum dial_failure failure, const struct err *why)
@@ -113,22 +106,23 @@ static void on_open_failed(struct session_open_events *self, enum reason reason,
 
 static void open_mux(struct flow *f)
 {
+	struct sock_addr from = flow_source(f);
+
 	f->from_mux = true;
 	f->open_events.opened = on_opened;
 	f->open_events.failed = on_open_failed;
-	f->opening = session_pool_open(f->lane->pool, f->rule->out_host, f->out_port, &f->open_events);
+	f->opening = session_pool_open(f->lane->pool, &f->to, &from, &f->open_events);
 }
 
 /* ---- begin ---- */
 
-void ingress_captured(struct lane *lane, int fd, const struct sock_addr *client,
-		      const struct mapping_rule_conf *rule, uint16_t out_port)
+void ingress_captured(struct lane *lane, const struct captured *c)
 {
 	bool mux = lane->pool != NULL;
-	struct flow *f = flow_new(lane, client, rule, out_port, mux ? MUX_DESCRIPTORS : RAW_DESCRIPTORS);
+	struct flow *f = flow_new(lane, &c->client, &c->to, mux ? MUX_DESCRIPTORS : RAW_DESCRIPTORS);
 	struct err why;
 
-	sock_stream_init(&f->sock, &lane->gw->base, fd);
+	sock_stream_init(&f->sock, &lane->gw->base, c->fd);
 	f->sock_events.ready = on_client_ready;
 	f->sock.stream.events = &f->sock_events;
 	if (sock_stream_start(&f->sock, &why) < 0) {

@@ -8,6 +8,5 @@
 
 #include "gateway/gateway_internal.h"
 
-/* takes fd: an application has connected. */
-void ingress_captured(struct lane *lane, int fd, const struct sock_addr *client,
-		      const struct mapping_rule_conf *rule, uint16_t out_port);
+/* takes c->fd: an application has connected. */
+void ingress_captured(struct lane *lane, const struct captured *c);

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/slab.h"
+#include "capture/mapping.h"
 #include "crypto/aead.h"
 #include "crypto/libctx.h"
 #include "gateway/egress.h"
@@ -53,21 +54,28 @@ static struct gateway_worker *pick_worker(struct gateway_worker *self)
 struct passed_client {
 	struct mail mail;
 	struct lane *lane;
-	int fd;
-	struct sock_addr client;
-	const struct mapping_rule_conf *rule;
-	uint16_t out_port;
+	struct captured captured;
 };
 
-static void take_client(struct lane *lane, int fd, const struct sock_addr *client,
-			const struct mapping_rule_conf *rule, uint16_t out_port)
+/* What is refused ends as every flow does, so that it is logged and counted. */
+static void refuse(struct lane *lane, const struct captured *c)
+{
+	struct flow *f = flow_new(lane, &c->client, &c->to, 1);
+
+	sock_stream_init(&f->sock, &lane->gw->base, c->fd);
+	flow_close(f, c->refused, c->why);
+}
+
+static void take_client(struct lane *lane, const struct captured *c)
 {
 	if (lane->gw->draining)
-		close(fd);
+		close(c->fd);
+	else if (c->refused != REASON_DONE)
+		refuse(lane, c);
 	else if (lane->entry->conf->kind == ENTRY_INGRESS)
-		ingress_captured(lane, fd, client, rule, out_port);
+		ingress_captured(lane, c);
 	else
-		egress_captured(lane, fd, client, rule, out_port);
+		egress_captured(lane, c);
 	gateway_unreserve(lane->gw->gateway); /* the flow counts itself */
 }
 
@@ -75,7 +83,7 @@ static void on_passed(struct mail *m)
 {
 	struct passed_client *p = container_of(m, struct passed_client, mail);
 
-	take_client(p->lane, p->fd, &p->client, p->rule, p->out_port);
+	take_client(p->lane, &p->captured);
 	free(p);
 }
 
@@ -98,42 +106,38 @@ static struct gateway_worker *worker_for(struct lane *lane)
 	return best;
 }
 
-static void on_captured(struct mapping_events *self, int fd, const struct sock_addr *client,
-			const struct mapping_rule_conf *rule, uint16_t out_port)
+static void on_captured(struct capture_events *self, const struct captured *c)
 {
-	struct lane *lane = container_of(self, struct lane, mapping_events);
-	struct gateway_worker *to = worker_for(lane);
+	struct lane *lane = container_of(self, struct lane, capture_events);
+	struct gateway_worker *to = c->refused == REASON_DONE ? worker_for(lane) : lane->gw;
 	struct passed_client *p;
 
 	if (to == lane->gw) {
-		take_client(lane, fd, client, rule, out_port);
+		take_client(lane, c);
 		return;
 	}
 	p = mem_new_of(struct passed_client);
 	p->mail.deliver = on_passed;
 	p->lane = &to->lanes[lane - lane->gw->lanes];
-	p->fd = fd;
-	p->client = *client;
-	p->rule = rule;
-	p->out_port = out_port;
+	p->captured = *c;
 	/* Until it arrives it counts here, so that a burst is spread and not passed on as a whole. */
 	atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
 	loop_post(to->base.loop, &p->mail);
 }
 
-static bool on_reserve(struct mapping_events *self)
+static bool on_reserve(struct capture_events *self)
 {
-	return gateway_reserve(container_of(self, struct lane, mapping_events)->gw->gateway);
+	return gateway_reserve(container_of(self, struct lane, capture_events)->gw->gateway);
 }
 
-static void on_release(struct mapping_events *self)
+static void on_release(struct capture_events *self)
 {
-	gateway_unreserve(container_of(self, struct lane, mapping_events)->gw->gateway);
+	gateway_unreserve(container_of(self, struct lane, capture_events)->gw->gateway);
 }
 
-static void on_lost(struct mapping_events *self)
+static void on_lost(struct capture_events *self)
 {
-	struct lane *lane = container_of(self, struct lane, mapping_events);
+	struct lane *lane = container_of(self, struct lane, capture_events);
 
 	gateway_lost_listener(lane->gw->gateway);
 }
@@ -164,7 +168,7 @@ static struct session_pool *make_pool(struct lane *lane)
 	unsigned sharers = MIN(bound, g->worker_count);
 	struct session_pool_options options = {
 		.side = &lane->side,
-		.sock = &g->sock,
+		.sock = &lane->sock,
 		.connect_ms = t->connect_ms,
 		.resolve_ms = t->resolve_ms,
 		.wait_ms = t->resolve_ms + t->connect_ms + t->handshake_ms + t->verify_ms,
@@ -200,23 +204,24 @@ static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry 
 
 	lane->entry = en;
 	lane->gw = gw;
+	lane->sock = g->sock;
 	list_init(&lane->sessions);
-	lane->mapping_events.captured = on_captured;
-	lane->mapping_events.reserve = on_reserve;
-	lane->mapping_events.release = on_release;
-	lane->mapping_events.lost = on_lost;
+	lane->capture_events.captured = on_captured;
+	lane->capture_events.reserve = on_reserve;
+	lane->capture_events.release = on_release;
+	lane->capture_events.lost = on_lost;
 	if (secure_side_init(&lane->side, &options, e) < 0)
 		return err_wrap(e, "%s", en->conf->path);
 	if (is_ingress && en->conf->multiplex == TRI_TRUE)
 		lane->pool = make_pool(lane);
-	lane->mapping = mapping_new(en->conf->rules, en->conf->rule_count, &g->sock, g->worker_count > 1,
-				    en->conf->path, e);
-	return lane->mapping == NULL ? -1 : 0;
+	lane->listeners = mapping_open(en->conf->rules, en->conf->rule_count, &g->sock, g->worker_count > 1,
+				       en->conf->path, e);
+	return lane->listeners == NULL ? -1 : 0;
 }
 
 static void lane_release(struct lane *lane)
 {
-	mapping_free(lane->mapping);
+	listeners_free(lane->listeners);
 	session_pool_free(lane->pool);
 	secure_side_release(&lane->side);
 }
@@ -271,7 +276,7 @@ static void *worker_main(void *arg)
 	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
 		struct lane *lane = &gw->lanes[i];
 
-		if (mapping_start(lane->mapping, &gw->base, &lane->mapping_events, &e) < 0) {
+		if (listeners_start(lane->listeners, &gw->base, &lane->capture_events, &e) < 0) {
 			log_error("%s: %s", lane->entry->conf->path, e.text);
 			gateway_lost_listener(gw->gateway);
 		}
@@ -314,7 +319,7 @@ static void on_drain(struct mail *m)
 
 	gw->draining = true;
 	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
-		mapping_stop(gw->lanes[i].mapping);
+		listeners_stop(gw->lanes[i].listeners);
 		egress_drain(&gw->lanes[i]);
 	}
 	timer_init(&gw->drain_deadline, on_drain_deadline);

@@ -72,7 +72,12 @@ static void fail(struct dial *d)
 	events->failed(events, failure, &why);
 }
 
-static enum dial_failure classify(int sys)
+static bool has_source(const struct dial *d)
+{
+	return d->options.from.any.sa_family != AF_UNSPEC;
+}
+
+static enum dial_failure classify(const struct dial *d, int sys)
 {
 	switch (sys) {
 	case ECONNREFUSED:
@@ -82,6 +87,9 @@ static enum dial_failure classify(int sys)
 	case EMFILE:
 	case ENFILE:
 		return DIAL_NO_DESCRIPTORS;
+	case EADDRINUSE:
+	case EADDRNOTAVAIL:
+		return has_source(d) ? DIAL_SOURCE : DIAL_UNREACHABLE;
 	default:
 		return DIAL_UNREACHABLE;
 	}
@@ -113,7 +121,7 @@ static void attempt_failed(struct attempt *a, int sys)
 	struct dial *d = a->dial;
 	char text[SOCK_ADDR_TEXT];
 
-	d->failure = classify(sys);
+	d->failure = classify(d, sys);
 	errno = sys;
 	err_errno(&d->why, sys == ETIMEDOUT ? ERR_TIMEOUT : ERR_SYSTEM, "connect to %s",
 		  sock_addr_format(&a->addr, text));
@@ -147,10 +155,10 @@ static bool attempt_start(struct dial *d)
 	a->dial = d;
 	a->watch.ready = on_ready;
 	timer_init(&a->deadline, on_deadline);
-	sock_addr_set_port(&a->addr, d->options.port);
-	a->watch.fd = sock_connect(&a->addr, d->options.sock, &e);
+	sock_addr_set_port(&a->addr, endpoint_port(&d->options.to));
+	a->watch.fd = sock_connect(&a->addr, has_source(d) ? &d->options.from : NULL, d->options.sock, &e);
 	if (a->watch.fd < 0) {
-		d->failure = classify(e.sys);
+		d->failure = classify(d, e.sys);
 		d->why = e;
 		return false;
 	}
@@ -165,11 +173,16 @@ static bool attempt_start(struct dial *d)
 	return true;
 }
 
+static bool may_go_on(const struct dial *d)
+{
+	return d->next < d->count && !(d->next > 0 && d->failure == DIAL_SOURCE);
+}
+
 static void race(struct dial *d)
 {
-	while (d->next < d->count && !attempt_start(d))
+	while (may_go_on(d) && !attempt_start(d))
 		;
-	if (d->next < d->count)
+	if (may_go_on(d))
 		timer_start(d->worker->loop, &d->timer, NEXT_ATTEMPT_MS);
 	else
 		timer_cancel(d->worker->loop, &d->timer);
@@ -194,17 +207,26 @@ static void on_timer(struct timer *t)
 		return;
 	}
 	d->failure = DIAL_RESOLVE;
-	err_set(&d->why, ERR_TIMEOUT, "resolve %s: no answer in %u ms", d->options.host,
+	err_set(&d->why, ERR_TIMEOUT, "resolve %s: no answer in %u ms", d->options.to.host,
 		d->options.resolve_ms);
 	fail(d);
 }
 
 static void set_addrs(struct dial *d, const struct sock_addr *addrs, size_t count)
 {
+	char text[ENDPOINT_TEXT];
+	sa_family_t family = d->options.from.any.sa_family;
+
 	d->attempts = mem_new_array(count, sizeof(struct attempt));
-	d->count = count;
-	for (size_t i = 0; i < count; i++)
-		d->attempts[i].addr = addrs[i];
+	for (size_t i = 0; i < count; i++) {
+		if (!has_source(d) || addrs[i].any.sa_family == family)
+			d->attempts[d->count++].addr = addrs[i];
+	}
+	if (d->count == 0) {
+		d->failure = DIAL_RESOLVE;
+		err_set(&d->why, ERR_SYSTEM, "%s has no address of the client's family (IPv%d), which transparency keeps",
+			endpoint_format(&d->options.to, text), family == AF_INET6 ? 6 : 4);
+	}
 	race(d);
 }
 
@@ -228,7 +250,7 @@ struct dial *dial_start(struct worker *w, const struct dial_options *options, st
 {
 	struct dial *d = mem_new_of(struct dial);
 	struct resolve_result cached;
-	struct sock_addr literal;
+	const char *host = options->to.host;
 
 	d->worker = w;
 	d->options = *options;
@@ -236,13 +258,13 @@ struct dial *dial_start(struct worker *w, const struct dial_options *options, st
 	d->resolve_events.resolved = on_resolved;
 	timer_init(&d->timer, on_timer);
 	task_init(&d->task, on_task);
-	if (sock_addr_parse(options->host, options->port, &literal)) {
-		set_addrs(d, &literal, 1);
-	} else if (resolver_cached(w->resolver, options->host, &cached)) {
+	if (host == NULL) {
+		set_addrs(d, &options->to.addr, 1);
+	} else if (resolver_cached(w->resolver, host, &cached)) {
 		set_addrs(d, cached.addrs, cached.count);
 	} else {
 		timer_start(w->loop, &d->timer, options->resolve_ms);
-		d->resolving = resolver_start(w->resolver, w->loop, options->host, &d->resolve_events);
+		d->resolving = resolver_start(w->resolver, w->loop, host, &d->resolve_events);
 	}
 	return d;
 }

@@ -3,7 +3,8 @@
  * dial - a TCP connection to a host, by name or address.
  *
  * Names are resolved; the addresses are tried in order, the next one 250 ms after the last began or at once
- * when it failed (RFC 8305); the first that answers wins. Every wait has a deadline.
+ * when it failed (RFC 8305); the first that answers wins. Every wait has a deadline. With an address to dial from, only
+ * addresses of its family are tried; if that address cannot be used there is no second attempt (interception.md 4.2).
  *
  * Threads: the worker.
  */
@@ -13,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "io/endpoint.h"
 #include "io/loop.h"
 #include "io/resolve.h"
 #include "io/sock.h"
@@ -25,6 +27,7 @@ enum dial_failure {
 	DIAL_UNREACHABLE,
 	DIAL_TIMEOUT,
 	DIAL_NO_DESCRIPTORS,
+	DIAL_SOURCE, /* the address and port that we were to dial from cannot be used now */
 };
 
 struct dial_events {
@@ -37,8 +40,8 @@ struct dial_events {
 };
 
 struct dial_options {
-	const char *host; /* borrowed until the end */
-	uint16_t port;
+	struct endpoint to;	/* its name is borrowed until the end */
+	struct sock_addr from;	/* the address that shows; port 0: any. All zero: the kernel chooses */
 	unsigned connect_ms; /* for each address */
 	unsigned resolve_ms;
 	const struct sock_options *sock;

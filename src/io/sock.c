@@ -28,6 +28,27 @@ bool sock_addr_is_loopback(const struct sock_addr *a)
 	return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
 }
 
+bool sock_addr_equal(const struct sock_addr *a, const struct sock_addr *b)
+{
+	if (a->any.sa_family != b->any.sa_family || sock_addr_port(a) != sock_addr_port(b))
+		return false;
+	if (a->any.sa_family == AF_INET6)
+		return IN6_ARE_ADDR_EQUAL(&a->v6.sin6_addr, &b->v6.sin6_addr) &&
+		       a->v6.sin6_scope_id == b->v6.sin6_scope_id;
+	return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+}
+
+uint32_t sock_addr_hash(const struct sock_addr *a)
+{
+	uint32_t hash = sock_addr_port(a);
+
+	if (a->any.sa_family != AF_INET6)
+		return hash * 31 + a->v4.sin_addr.s_addr;
+	for (unsigned i = 0; i < sizeof(a->v6.sin6_addr); i++)
+		hash = hash * 31 + a->v6.sin6_addr.s6_addr[i];
+	return hash;
+}
+
 uint16_t sock_addr_port(const struct sock_addr *a)
 {
 	return ntohs(a->any.sa_family == AF_INET6 ? a->v6.sin6_port : a->v4.sin_port);
@@ -113,7 +134,32 @@ static void set_common(int fd, const struct sock_addr *a, const struct sock_opti
 	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, o->keepalive_count);
 }
 
-int sock_listen(const struct sock_addr *a, const struct sock_options *o, bool shared, struct err *e)
+static int set_transparent(int fd, int family)
+{
+	int on = 1;
+
+	if (family == AF_INET6)
+		return setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
+	return setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
+}
+
+/*
+ * SO_REUSEPORT lets any process of our user in, so the first socket is bound without it. Those that follow need it on
+ * the first one when they are bound, which the kernel looks up at that time.
+ */
+static int bind_and_listen(int fd, const struct sock_addr *a, const struct sock_listen_options *how)
+{
+	if (how->shared && !how->sole)
+		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (bind(fd, &a->any, sock_addr_len(a)) < 0)
+		return -1;
+	if (how->shared && how->sole)
+		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	return listen(fd, BACKLOG);
+}
+
+int sock_listen(const struct sock_addr *a, const struct sock_options *o, const struct sock_listen_options *how,
+		struct err *e)
 {
 	char text[SOCK_ADDR_TEXT];
 	int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -123,12 +169,12 @@ int sock_listen(const struct sock_addr *a, const struct sock_options *o, bool sh
 		return -1;
 	}
 	set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (shared)
-		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (a->any.sa_family == AF_INET6)
 		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	set_common(fd, a, o);
-	if (bind(fd, &a->any, sock_addr_len(a)) < 0 || listen(fd, BACKLOG) < 0) {
+	if (how->abrupt)
+		sock_set_abort(fd);
+	if ((how->transparent && set_transparent(fd, a->any.sa_family) < 0) || bind_and_listen(fd, a, how) < 0) {
 		err_errno(e, ERR_SYSTEM, "listen on %s", sock_addr_format(a, text));
 		close(fd);
 		return -1;
@@ -136,9 +182,26 @@ int sock_listen(const struct sock_addr *a, const struct sock_options *o, bool sh
 	return fd;
 }
 
-int sock_connect(const struct sock_addr *a, const struct sock_options *o, struct err *e)
+/*
+ * Without a port the kernel chooses one when it connects, so that the same port may serve several destinations. With
+ * one, SO_REUSEADDR allows the same (interception.md 4.2).
+ */
+static int bind_source(int fd, const struct sock_addr *from)
+{
+	if (set_transparent(fd, from->any.sa_family) < 0)
+		return -1;
+	if (sock_addr_port(from) == 0)
+		set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	else
+		set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	return bind(fd, &from->any, sock_addr_len(from));
+}
+
+int sock_connect(const struct sock_addr *a, const struct sock_addr *from, const struct sock_options *o,
+		 struct err *e)
 {
 	char text[SOCK_ADDR_TEXT];
+	char source[SOCK_ADDR_TEXT];
 	int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0) {
@@ -146,12 +209,25 @@ int sock_connect(const struct sock_addr *a, const struct sock_options *o, struct
 		return -1;
 	}
 	set_common(fd, a, o);
+	/* Without its mark our own connection would be captured. */
+	if (o->mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &o->mark, sizeof(o->mark)) < 0) {
+		err_errno(e, ERR_SYSTEM, "connect to %s: SO_MARK", sock_addr_format(a, text));
+		goto fail;
+	}
+	if (from != NULL && bind_source(fd, from) < 0) {
+		err_errno(e, ERR_SYSTEM, "connect to %s from %s: bind", sock_addr_format(a, text),
+			  sock_addr_format(from, source));
+		goto fail;
+	}
 	if (connect(fd, &a->any, sock_addr_len(a)) < 0 && errno != EINPROGRESS) {
-		err_errno(e, ERR_SYSTEM, "connect to %s", sock_addr_format(a, text));
-		close(fd);
-		return -1;
+		err_errno(e, ERR_SYSTEM, "connect to %s%s%s", sock_addr_format(a, text), from == NULL ? "" : " from ",
+			  from == NULL ? "" : sock_addr_format(from, source));
+		goto fail;
 	}
 	return fd;
+fail:
+	close(fd);
+	return -1;
 }
 
 int sock_error(int fd)
@@ -169,6 +245,29 @@ void sock_set_abort(int fd)
 	struct linger now = { .l_onoff = 1, .l_linger = 0 };
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+void sock_set_orderly(int fd)
+{
+	struct linger off = { 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
+}
+
+int sock_probe_rights(struct err *e)
+{
+	uint32_t mark = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int result = 0;
+
+	if (fd < 0)
+		return err_errno(e, ERR_SYSTEM, "socket");
+	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
+		result = err_errno(e, ERR_SYSTEM, "SO_MARK");
+	else if (set_transparent(fd, AF_INET) < 0)
+		result = err_errno(e, ERR_SYSTEM, "IP_TRANSPARENT");
+	close(fd);
+	return result;
 }
 
 void sock_tune_accepted(int fd, const struct sock_addr *peer)

@@ -26,6 +26,8 @@ struct sock_addr {
 
 socklen_t sock_addr_len(const struct sock_addr *a);
 bool sock_addr_is_loopback(const struct sock_addr *a);
+bool sock_addr_equal(const struct sock_addr *a, const struct sock_addr *b);
+uint32_t sock_addr_hash(const struct sock_addr *a);
 uint16_t sock_addr_port(const struct sock_addr *a);
 void sock_addr_set_port(struct sock_addr *a, uint16_t port);
 
@@ -40,22 +42,44 @@ struct sock_options {
 	int keepalive_idle_s;
 	int keepalive_interval_s;
 	int keepalive_count;
+	uint32_t mark; /* SO_MARK of what we dial; 0: none */
+};
+
+/* What a listener is besides; {0} is an ordinary one. */
+struct sock_listen_options {
+	bool shared;	  /* with SO_REUSEPORT, one for each worker */
+	bool sole;	  /* shared, but the first one: fails where anybody has the port, also another process of ours */
+	bool transparent; /* IP(V6)_TRANSPARENT: takes connections to addresses that are not ours */
+	/*
+	 * Accepted sockets send RST when they are closed, unless sock_set_orderly() was called: the kernel does it also
+	 * for a process that was killed, and then what the application sends next goes nowhere.
+	 */
+	bool abrupt;
 };
 
 /*
- * A listening socket, non-blocking, with SO_REUSEPORT when shared. Accepted sockets inherit TCP_NODELAY and
- * the keepalive. gives a descriptor or -1.
+ * A listening socket, non-blocking. Accepted sockets inherit TCP_NODELAY and the keepalive. gives a descriptor or -1.
  */
-int sock_listen(const struct sock_addr *a, const struct sock_options *o, bool shared, struct err *e) MUST_CHECK;
+int sock_listen(const struct sock_addr *a, const struct sock_options *o, const struct sock_listen_options *how,
+		struct err *e) MUST_CHECK;
 
-/* Begins to connect; gives a descriptor, or -1 when it failed at once. */
-int sock_connect(const struct sock_addr *a, const struct sock_options *o, struct err *e) MUST_CHECK;
+/*
+ * Begins to connect; gives a descriptor, or -1 when it failed at once. from: the address that shows, which need not be
+ * one of ours, with its port unless that is 0; NULL: the kernel chooses.
+ */
+int sock_connect(const struct sock_addr *a, const struct sock_addr *from, const struct sock_options *o,
+		 struct err *e) MUST_CHECK;
 
 /* What became of it: 0 or an errno. */
 int sock_error(int fd);
 
 /* close() will send RST. */
 void sock_set_abort(int fd);
+/* close() will send FIN. */
+void sock_set_orderly(int fd);
+
+/* What sets SO_MARK or IP_TRANSPARENT works here; if not, e says which right is missing. */
+int sock_probe_rights(struct err *e) MUST_CHECK;
 
 /* On loopback a pacing congestion control only costs: take one that does not pace. */
 void sock_tune_accepted(int fd, const struct sock_addr *peer);

@@ -57,6 +57,10 @@
 	X(LIMIT_CONNECTIONS, "limit_connections", "over limits.connections")                  \
 	X(LIMIT_STREAMS, "limit_streams", "over the streams that the other gateway allows")   \
 	X(NO_DESCRIPTORS, "no_descriptors", "the process has no file descriptor left")        \
+	X(RECURSION, "recursion", "a connection to our own listening port")                   \
+	X(NO_DESTINATION, "no_destination", "the kernel does not know where a captured connection was going") \
+	X(SOURCE_TAKEN, "source_taken", "the client's address and port cannot be dialed from now") \
+	X(PROXY_HEADER, "proxy_header", "a PROXY protocol header that is missing, broken or not allowed") \
 	X(INTERNAL, "internal", "the kernel or a library refused")
 
 enum reason {

@@ -22,15 +22,17 @@
 #include "tunnel/rats_tls/record_stream.h"
 
 #define REAP_MS 1000 /* between two looks whether a retired session can go */
+#define BUCKETS 256
 #define UNKNOWN_ROOM 100 /* RFC 9113 6.5.2 recommends peers to allow at least this */
 
 enum session_state { SESSION_DIALING, SESSION_SECURING, SESSION_READY, SESSION_JUDGING, SESSION_RETIRED };
 
 struct destination {
-	struct list link;
+	struct list link; /* in its bucket */
 	struct session_pool *pool;
-	const char *host;
-	uint16_t port;
+	struct endpoint to;
+	struct sock_addr from; /* all zero: the kernel chooses */
+	unsigned opens;	       /* struct session_open, in every state */
 	struct list sessions;
 	struct list waiting; /* struct session_open */
 	unsigned waiting_count;
@@ -82,7 +84,7 @@ struct session_open {
 struct session_pool {
 	struct session_pool_options options;
 	struct worker *worker;
-	struct list destinations;
+	struct list buckets[BUCKETS]; /* of destinations */
 };
 
 static struct loop *loop_of(const struct destination *d)
@@ -109,6 +111,7 @@ static void session_free(struct session *s)
 	else if (s->tls.watch.fd >= 0)
 		s->tls.stream.ops->close(&s->tls.stream, STREAM_FINISHED);
 	buf_release(&s->cert);
+	task_schedule(loop, &s->dest->serve); /* which forgets a destination that nobody uses */
 	free(s);
 }
 
@@ -173,9 +176,10 @@ static void on_changed(struct mux_session_events *self)
 static void on_ended(struct mux_session_events *self, enum reason reason, const struct err *why)
 {
 	struct session *s = container_of(self, struct session, mux_events);
+	char to[ENDPOINT_TEXT];
 
-	log_debug("%s: session to %s:%u ended: %s: %s", s->dest->pool->options.side->name, s->dest->host,
-		  s->dest->port, reason_word(reason), why->text);
+	log_debug("%s: session to %s ended: %s: %s", s->dest->pool->options.side->name,
+		  endpoint_format(&s->dest->to, to), reason_word(reason), why->text);
 	s->ended = true;
 	retire(s);
 	task_schedule(loop_of(s->dest), &s->dest->serve);
@@ -273,6 +277,8 @@ static enum reason dial_reason(enum dial_failure failure)
 		return REASON_PEER_TIMEOUT;
 	case DIAL_NO_DESCRIPTORS:
 		return REASON_NO_DESCRIPTORS;
+	case DIAL_SOURCE:
+		return REASON_SOURCE_TAKEN;
 	}
 	return REASON_INTERNAL;
 }
@@ -308,8 +314,8 @@ static void session_open_new(struct destination *d)
 	struct session_pool *p = d->pool;
 	struct session *s = mem_new_of(struct session);
 	struct dial_options options = {
-		.host = d->host,
-		.port = d->port,
+		.to = d->to,
+		.from = d->from,
 		.connect_ms = p->options.connect_ms,
 		.resolve_ms = p->options.resolve_ms,
 		.sock = p->options.sock,
@@ -338,6 +344,7 @@ static void session_open_new(struct destination *d)
 static void on_decided(struct verify_events *self, const struct verdict *v)
 {
 	struct session *s = container_of(self, struct session, verify_events);
+	char to[ENDPOINT_TEXT];
 
 	s->verifying = NULL;
 	if (v->accepted) {
@@ -345,8 +352,8 @@ static void on_decided(struct verify_events *self, const struct verdict *v)
 		s->state = SESSION_READY;
 	} else {
 		/* A new handshake may bring newer evidence; if it does not, it is refused as well. */
-		log_warn("%s: session to %s:%u takes no more streams: %s: %s", s->dest->pool->options.side->name,
-			 s->dest->host, s->dest->port, reason_word(v->reason), v->why.text);
+		log_warn("%s: session to %s takes no more streams: %s: %s", s->dest->pool->options.side->name,
+			 endpoint_format(&s->dest->to, to), reason_word(v->reason), v->why.text);
 		retire(s);
 	}
 	task_schedule(loop_of(s->dest), &s->dest->serve);
@@ -382,6 +389,8 @@ static void open_free(struct session_open *o)
 	task_cancel(&o->tell);
 	if (o->stream != NULL)
 		mux_stream_stream(o->stream)->ops->close(mux_stream_stream(o->stream), STREAM_ABORT);
+	o->dest->opens--;
+	task_schedule(loop, &o->dest->serve);
 	free(o);
 }
 
@@ -446,13 +455,15 @@ static void on_connect_failed(struct mux_connect_events *self, enum reason reaso
 static void on_open_deadline(struct timer *t)
 {
 	struct session_open *o = container_of(t, struct session_open, deadline);
+	char to[ENDPOINT_TEXT];
 	struct err why;
 
+	endpoint_format(&o->dest->to, to);
 	if (o->session == NULL && o->dest->opening == 0) {
-		err_set(&why, ERR_LIMIT, "no session to %s:%u has a free stream", o->dest->host, o->dest->port);
+		err_set(&why, ERR_LIMIT, "no session to %s has a free stream", to);
 		fail_open(o, REASON_LIMIT_STREAMS, &why);
 	} else {
-		err_set(&why, ERR_TIMEOUT, "no tunnel to %s:%u in time", o->dest->host, o->dest->port);
+		err_set(&why, ERR_TIMEOUT, "no tunnel to %s in time", to);
 		fail_open(o, REASON_PEER_TIMEOUT, &why);
 	}
 }
@@ -468,6 +479,8 @@ static bool ask(struct session_open *o, struct session *s)
 	o->session = s;
 	stop_waiting(o);
 	s->used_ms = loop_now_ms(loop_of(o->dest));
+	if (o->dest->pool->options.single)
+		retire(s); /* goes with this stream */
 	return true;
 }
 
@@ -522,6 +535,14 @@ static void open_more(struct destination *d)
 		session_open_new(d);
 }
 
+/* Clients choose the destinations of an entry that captures: what is not in use is forgotten. */
+static void destination_free(struct destination *d)
+{
+	list_remove(&d->link);
+	task_cancel(&d->serve);
+	free(d);
+}
+
 static void serve(struct task *t)
 {
 	struct destination *d = container_of(t, struct destination, serve);
@@ -539,6 +560,8 @@ static void serve(struct task *t)
 		container_of(link, struct session, link)->is_fresh = false;
 	if (!list_is_empty(&d->waiting) && !is_judging(d))
 		open_more(d);
+	else if (list_is_empty(&d->sessions) && d->opens == 0)
+		destination_free(d);
 }
 
 /* ---- the pool ---- */
@@ -549,54 +572,64 @@ struct session_pool *session_pool_new(const struct session_pool_options *options
 
 	p->options = *options;
 	p->worker = options->side->worker;
-	list_init(&p->destinations);
+	for (size_t i = 0; i < BUCKETS; i++)
+		list_init(&p->buckets[i]);
 	return p;
 }
 
 void session_pool_free(struct session_pool *p)
 {
-	struct list *link;
-
 	if (p == NULL)
 		return;
-	while ((link = list_pop(&p->destinations)) != NULL) {
-		struct destination *d = container_of(link, struct destination, link);
+	for (size_t i = 0; i < BUCKETS; i++) {
+		LIST_EACH (link, &p->buckets[i]) {
+			struct destination *d = container_of(link, struct destination, link);
 
-		LIST_EACH (at, &d->sessions)
-			session_free(container_of(at, struct session, link));
-		task_cancel(&d->serve);
-		free(d);
+			LIST_EACH (at, &d->sessions)
+				session_free(container_of(at, struct session, link));
+			destination_free(d);
+		}
 	}
 	free(p);
 }
 
-static struct destination *find_destination(struct session_pool *p, const char *host, uint16_t port)
+static struct list *bucket_of(struct session_pool *p, const struct endpoint *to, const struct sock_addr *from)
 {
+	uint32_t hash = endpoint_hash(to) * 31 + sock_addr_hash(from);
+
+	return &p->buckets[(hash ^ hash >> 16) % BUCKETS];
+}
+
+static struct destination *find_destination(struct session_pool *p, const struct endpoint *to,
+					    const struct sock_addr *from)
+{
+	struct list *bucket = bucket_of(p, to, from);
 	struct destination *d;
 
-	LIST_EACH (link, &p->destinations) {
+	LIST_EACH (link, bucket) {
 		d = container_of(link, struct destination, link);
-		if (d->port == port && strcmp(d->host, host) == 0)
+		if (endpoint_equal(&d->to, to) && sock_addr_equal(&d->from, from))
 			return d;
 	}
 	d = mem_new_of(struct destination);
 	d->pool = p;
-	d->host = host;
-	d->port = port;
+	d->to = *to;
+	d->from = *from;
 	d->last_room = UNKNOWN_ROOM;
 	list_init(&d->sessions);
 	list_init(&d->waiting);
 	task_init(&d->serve, serve);
-	list_append(&p->destinations, &d->link);
+	list_append(bucket, &d->link);
 	return d;
 }
 
-struct session_open *session_pool_open(struct session_pool *p, const char *host, uint16_t port,
-				       struct session_open_events *events)
+struct session_open *session_pool_open(struct session_pool *p, const struct endpoint *to,
+				       const struct sock_addr *from, struct session_open_events *events)
 {
-	struct destination *d = find_destination(p, host, port);
+	struct destination *d = find_destination(p, to, from);
 	struct session_open *o = mem_new_of(struct session_open);
 
+	d->opens++;
 	o->dest = d;
 	o->events = events;
 	o->connect_events.answered = on_answered;

@@ -28,6 +28,7 @@ struct session_pool_options {
 	unsigned wait_ms;	  /* for a place on a session, once they are open */
 	unsigned pool_idle_ms;
 	unsigned max_streams;	  /* on one session, as long as another may be opened; 0: what the peer allows */
+	bool single;		  /* one stream for each session, which goes with it */
 	atomic_size_t *descriptors; /* sessions count themselves here */
 	unsigned max_connections; /* of this worker, for one destination; 0: as many as needed */
 };
@@ -42,7 +43,10 @@ struct session_open_events {
 	void (*failed)(struct session_open_events *self, enum reason reason, const struct err *why);
 };
 
-/* host is borrowed until the pool is freed; keeps events until one of the two came or cancel. Never calls back inside. */
-struct session_open *session_pool_open(struct session_pool *p, const char *host, uint16_t port,
-				       struct session_open_events *events);
+/*
+ * A stream of a session to there that was dialed from there (all zero: the kernel chooses); different addresses to dial
+ * from never share a session. keeps events until one of the two came or cancel. Never calls back inside.
+ */
+struct session_open *session_pool_open(struct session_pool *p, const struct endpoint *to,
+				       const struct sock_addr *from, struct session_open_events *events);
 void session_open_cancel(struct session_open *o);

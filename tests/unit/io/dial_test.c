@@ -79,7 +79,7 @@ static int listen_on(struct fixture *x, const char *host, uint16_t *port)
 	int fd;
 
 	assert_true(sock_addr_parse(host, 0, &a));
-	fd = sock_listen(&a, &x->sock, false, &e);
+	fd = sock_listen(&a, &x->sock, &(struct sock_listen_options){ 0 }, &e);
 	if (fd < 0)
 		return -1;
 	assert_int_equal(getsockname(fd, &a.any, &len), 0);
@@ -90,8 +90,7 @@ static int listen_on(struct fixture *x, const char *host, uint16_t *port)
 static struct dial *dial(struct fixture *x, const char *host, uint16_t port)
 {
 	return dial_start(&x->worker,
-			  &(struct dial_options){ .host = host,
-						  .port = port,
+			  &(struct dial_options){ .to = endpoint_of(host, port),
 						  .connect_ms = 2000,
 						  .resolve_ms = 5000,
 						  .sock = &x->sock },
@@ -188,7 +187,7 @@ static void a_taken_port_is_an_error_that_names_it(void **state)
 	struct err e;
 
 	assert_true(sock_addr_parse("127.0.0.1", port, &a));
-	assert_int_equal(sock_listen(&a, &x->sock, false, &e), -1);
+	assert_int_equal(sock_listen(&a, &x->sock, &(struct sock_listen_options){ 0 }, &e), -1);
 	assert_non_null(strstr(e.text, "127.0.0.1:"));
 	close(fd);
 }
