@@ -28,6 +28,7 @@
 #include "base/mem.h"
 #include "crypto/libctx_internal.h"
 #include "crypto/libctx_kdf.h"
+#include "crypto/libctx_keys.h"
 #include "crypto/ossl.h"
 
 #define PROVIDER_NAME  "tng"
@@ -83,6 +84,7 @@ static struct {
 	OSSL_ALGORITHM algorithms[MAX_OPERATION][MAX_ALGORITHMS + 1];
 	OSSL_DISPATCH provider[MAX_FUNCTIONS + 1];
 	OSSL_DISPATCH kdf[LIBCTX_KDF_FUNCTIONS]; /* our TLS13-KDF */
+	OSSL_DISPATCH keys[LIBCTX_KEYS_FUNCTIONS]; /* our decoder of EC keys in certificates */
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Set while the provider of this thread's new context starts. */
@@ -176,6 +178,21 @@ static bool wrap_kdf(OSSL_ALGORITHM *kdf, void *provider)
 	return true;
 }
 
+/* Without it all is as it was, but for the time it takes. */
+static void wrap_keys(OSSL_ALGORITHM *decoder)
+{
+	static const char *const names[] = {"EC", NULL};
+
+	for (; decoder->algorithm_names != NULL; decoder++) {
+		const char *all = decoder->algorithm_names;
+
+		if (is_one_of(names, all, first_name_len(OSSL_OP_DECODER, all)) &&
+		    strstr(decoder->property_definition, "structure=SubjectPublicKeyInfo") != NULL &&
+		    libctx_keys_wrap(decoder->implementation, shared.keys))
+			decoder->implementation = shared.keys;
+	}
+}
+
 static const OSSL_ALGORITHM *query(void *provider, int operation, int *no_cache)
 {
 	(void)provider;
@@ -229,6 +246,7 @@ static bool make_answers(OSSL_PROVIDER *whole)
 		if (!filter(whole, wanted[i].operation, shared.algorithms[wanted[i].operation]))
 			return false;
 	}
+	wrap_keys(shared.algorithms[OSSL_OP_DECODER]);
 	return wrap_kdf(shared.algorithms[OSSL_OP_KDF],
 			OSSL_PROVIDER_get0_provider_ctx(whole)) &&
 	       make_dispatch(OSSL_PROVIDER_get0_dispatch(whole));
@@ -241,7 +259,7 @@ static bool are_same(const OSSL_ALGORITHM *found, const OSSL_ALGORITHM *known)
 		    strcmp(found->algorithm_names, known->algorithm_names) != 0)
 			return false;
 		if (found->implementation != known->implementation &&
-		    known->implementation != shared.kdf)
+		    known->implementation != shared.kdf && known->implementation != shared.keys)
 			return false;
 	}
 	return known->algorithm_names == NULL;
@@ -282,9 +300,11 @@ static int start_provider(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *in,
 			  const OSSL_DISPATCH **out, void **object)
 {
 	(void)core;
-	(void)in;
 	if (starting == NULL)
 		return 0;
+	pthread_mutex_lock(&shared.lock);
+	libctx_keys_use_core(in);
+	pthread_mutex_unlock(&shared.lock);
 	*out = shared.provider;
 	*object = OSSL_PROVIDER_get0_provider_ctx(starting);
 	return 1;
@@ -341,6 +361,8 @@ void libctx_free(struct libctx *l)
 {
 	if (l == NULL)
 		return;
+	if (l->whole != NULL)
+		libctx_keys_forget(OSSL_PROVIDER_get0_provider_ctx(l->whole));
 	if (l->part != NULL)
 		OSSL_PROVIDER_unload(l->part);
 	OSSL_LIB_CTX_free(l->visible);
