@@ -19,11 +19,10 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "config/capture_numbers.h"
 #include "config/config.h"
 
-#define CAPTURE_MARK_FIRST 566	/* + place of the entry in add_ingress */
-#define CAPTURE_TABLE_FIRST 239 /* routing table, likewise */
-#define EGRESS_PORT_FIRST 40000 /* + place of the entry in add_egress */
+#define CAPTURE_RULE_PREFERENCE 5650 /* of our "ip rule", before the main table */
 
 /* An entry whose listener is open. */
 struct captured_entry {

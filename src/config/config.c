@@ -37,6 +37,24 @@ static const struct choice tls_records_names[] = {
 	{ 0 },
 };
 
+static bool has_captures(const struct entry_conf *entries, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (entries[i].netfilter != NULL || entries[i].transparency.out)
+			return true;
+	}
+	return false;
+}
+
+/* Of no interest where the kernel captures nothing. conf is config.interception. */
+static void write_interception(const void *conf, unsigned indent, struct buf *out)
+{
+	const struct document *d = (const void *)((const char *)conf - offsetof(struct document, config.interception));
+
+	if (has_captures(d->ingresses, d->ingress_count) || has_captures(d->egresses, d->egress_count))
+		section_write(&section_interception, conf, indent, out);
+}
+
 /* clang-format off */
 static const struct field document_fields[] = {
 	{ STORED_AS("add_ingress", FIELD_LIST, struct document, ingresses), .count_offset = offsetof(struct document, ingress_count), .section = &section_ingress },
@@ -52,7 +70,7 @@ static const struct field document_fields[] = {
 	{ CHECKED(FIELD_OBJECT, "control_interface"), .section = &section_control_interface, .later = true },
 	{ CHECKED(FIELD_OBJECT, "metric"), .section = &section_metric },
 	{ CHECKED(FIELD_OBJECT, "trace"), .section = &section_trace },
-	{ CHECKED(FIELD_OBJECT, "interception"), .section = &section_interception, .later = true },
+	{ STORED_AS("interception", FIELD_OBJECT, struct document, config.interception), .section = &section_interception, .later = true, .early = true, .write = write_interception },
 	{ CHECKED(FIELD_OBJECT, "wccp"), .section = &section_wccp, .later = true },
 	{ CHECKED(FIELD_OBJECT, "admin_bind"), .section = &section_admin_bind, .later = true },
 };
@@ -129,6 +147,10 @@ static void read_document(struct reading *r, const struct json *j, struct docume
 	}
 	section_read(r, &section_document, &root, d);
 	check_has_entries(r, &root);
+	if (r->error_count == 0)
+		check_captures(r, &root, &(struct captures){ .interception = &d->config.interception,
+							     .entries = { d->ingresses, d->egresses },
+							     .counts = { d->ingress_count, d->egress_count } });
 	check_listen_claims(r);
 }
 
@@ -145,9 +167,9 @@ static void tell_answer_max(struct config *c)
 	}
 }
 
-struct config *config_load(struct bytes text, const char *source, struct config_report *report)
+static struct config *load(struct bytes text, const char *source, bool early, struct config_report *report)
 {
-	struct reading r = { .source = source };
+	struct reading r = { .source = source, .early = early };
 	struct document document = { 0 };
 	struct config *c = NULL;
 	struct json *j;
@@ -176,6 +198,16 @@ struct config *config_load(struct bytes text, const char *source, struct config_
 	reading_release(&r);
 	json_free(j);
 	return c;
+}
+
+struct config *config_load(struct bytes text, const char *source, struct config_report *report)
+{
+	return load(text, source, false, report);
+}
+
+struct config *config_load_early(struct bytes text, const char *source, struct config_report *report)
+{
+	return load(text, source, true, report);
 }
 
 void config_free(struct config *c)

@@ -52,7 +52,10 @@ static const struct section section_egress_rats_tls = { SECTION_FIELDS(egress_ra
 	{ STORED(FIELD_OBJECT, struct entry_conf, verify), .section = &section_verify, .allocated = true, .apart = true }
 
 #define FIELD_OF_MAPPING \
-	{ FLAT("mapping", &section_mapping), .read = mapping_read, .apart = true }
+	{ FLAT("mapping", &section_mapping), .read = mapping_read, .write = mapping_write, .apart = true }
+
+#define FIELD_OF_NETFILTER(read_) \
+	{ FLAT("netfilter", &section_netfilter), .read = (read_), .write = netfilter_write, .later = true, .early = true, .apart = true }
 
 #define LATER_MODE(name_, section_) \
 	{ CHECKED(FIELD_OBJECT, name_), .section = (section_), .later = true, .apart = true }
@@ -63,7 +66,7 @@ static const struct field ingress_fields[] = {
 	FIELD_OF_MAPPING,
 	LATER_MODE("http_proxy", &section_http_proxy),
 	LATER_MODE("socks5", &section_socks5),
-	LATER_MODE("netfilter", &section_ingress_netfilter),
+	FIELD_OF_NETFILTER(ingress_netfilter_read),
 	LATER_MODE("netfilter_udp", &section_ingress_netfilter_udp),
 	LATER_MODE("hook", &section_ingress_hook),
 	LATER_MODE("mapping_udp", &section_mapping_udp),
@@ -76,7 +79,7 @@ static const struct field ingress_fields[] = {
 
 static const struct field egress_fields[] = {
 	FIELD_OF_MAPPING,
-	LATER_MODE("netfilter", &section_egress_netfilter),
+	FIELD_OF_NETFILTER(egress_netfilter_read),
 	LATER_MODE("netfilter_udp", &section_egress_netfilter_udp),
 	LATER_MODE("hook", &section_egress_hook),
 	LATER_MODE("mapping_udp", &section_mapping_udp),
@@ -141,6 +144,17 @@ static void check_binding(struct reading *r, const struct place *at, const struc
 					 "peer checks, \"current\" (2.3.0 and later) or \"legacy\"");
 }
 
+/* A stream of a session that is shared has no connection that could carry its client's address. */
+static void check_transparent_tunnel(struct reading *r, const struct place *at, const struct entry_conf *entry)
+{
+	struct place rats_tls = place_member(at, "rats_tls");
+	struct place multiplex = place_member(&rats_tls, "multiplex");
+
+	if (entry->kind == ENTRY_INGRESS && entry->transparency.out && entry->multiplex == TRI_TRUE)
+		place_error(r, &multiplex, "not with transparency.out: many clients share a connection, which can have "
+					   "the address of one only");
+}
+
 static void warn_of_weak_trust(struct reading *r, const struct place *at, const struct entry_conf *entry)
 {
 	struct place no_ra = place_member(at, "no_ra");
@@ -169,6 +183,7 @@ static void check_entry(struct reading *r, const struct place *at, struct entry_
 	check_one_tunnel(r, at);
 	check_trust(r, at, entry);
 	check_binding(r, at, entry);
+	check_transparent_tunnel(r, at, entry);
 	if (r->error_count == errors)
 		warn_of_weak_trust(r, at, entry);
 }

@@ -49,7 +49,7 @@ static const struct section section_filter = { SECTION_FIELDS(filter_fields), .c
 static const struct field http_proxy_fields[] = {
 	{ CHECKED(FIELD_OBJECT, "proxy_listen"), .section = &section_listen, .required = true },
 	{ CHECKED(FIELD_LIST, "dst_filters"), .section = &section_filter, .or_single = true },
-	FIELDS_OF_EVERY_MODE,
+	FIELDS_OF_EVERY_LATER_MODE,
 };
 
 static const struct field socks5_auth_fields[] = {
@@ -63,7 +63,7 @@ static const struct field socks5_fields[] = {
 	{ CHECKED(FIELD_OBJECT, "proxy_listen"), .section = &section_listen, .required = true },
 	{ CHECKED(FIELD_LIST, "dst_filters"), .section = &section_filter },
 	{ CHECKED(FIELD_OBJECT, "auth"), .section = &section_socks5_auth },
-	FIELDS_OF_EVERY_MODE,
+	FIELDS_OF_EVERY_LATER_MODE,
 };
 
 static const struct field hook_dst_fields[] = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* later_netfilter - capture by the kernel, transparency, interception and WCCP: their keys, checked. */
+/* later_netfilter - capture of UDP by the kernel, and WCCP: their keys, checked. */
 #include "config/sections.h"
 
 #include "config/text_forms.h"
@@ -25,14 +25,6 @@ static void check_capture_dst(struct reading *r, const struct place *at, void *c
 
 static const struct section section_capture_dst = { SECTION_FIELDS(capture_dst_fields), .check = check_capture_dst };
 
-static const struct choice scopes[] = { { .name = "local" }, { .name = "forward" }, { .name = "both" }, { 0 } };
-static const struct choice methods[] = { { .name = "tproxy" }, { .name = "redirect" }, { 0 } };
-static const struct choice ipv6_choices[] = { { .name = "bypass" }, { .name = "reject" }, { .name = "capture" }, { 0 } };
-static const struct choice open_ports[] = { { .name = "accept" },
-					    { .name = "negative_cache" },
-					    { .name = "connect_first" },
-					    { 0 } };
-
 /* clang-format off */
 #define CAPTURE_FIELDS \
 	{ CHECKED(FIELD_LIST, "capture_dst"), .section = &section_capture_dst, .or_single = true }, \
@@ -40,27 +32,6 @@ static const struct choice open_ports[] = { { .name = "accept" },
 	{ CHECKED(FIELD_TEXTS, "nocapture_cgroup"), .check_text = check_not_empty }, \
 	{ CHECKED(FIELD_INTEGER, "listen_port"), PORT_RANGE }, \
 	{ CHECKED(FIELD_INTEGER, "so_mark"), UINT32_RANGE }
-
-#define OWN_CAPTURE_FIELDS \
-	{ CHECKED(FIELD_TEXTS, "in_ifname"), .check_text = check_not_empty }, \
-	{ CHECKED(FIELD_CHOICE, "ipv6"), .choices = ipv6_choices }, \
-	{ CHECKED(FIELD_LIST, "exclude_dst"), .section = &section_capture_dst, .or_single = true }
-
-static const struct field ingress_netfilter_fields[] = {
-	CAPTURE_FIELDS,
-	OWN_CAPTURE_FIELDS,
-	{ CHECKED(FIELD_CHOICE, "scope"), .choices = scopes },
-	{ CHECKED(FIELD_CHOICE, "method"), .choices = methods },
-	{ CHECKED(FIELD_CHOICE, "open_ports"), .choices = open_ports },
-	FIELDS_OF_EVERY_MODE,
-};
-
-static const struct field egress_netfilter_fields[] = {
-	CAPTURE_FIELDS,
-	OWN_CAPTURE_FIELDS,
-	{ CHECKED(FIELD_BOOL, "capture_local_traffic") },
-	FIELDS_OF_EVERY_MODE,
-};
 
 /* An empty object captures all UDP. */
 static const struct field ingress_netfilter_udp_fields[] = {
@@ -75,51 +46,6 @@ static const struct field egress_netfilter_udp_fields[] = {
 };
 /* clang-format on */
 
-static void check_captures_something(struct reading *r, const struct place *at, void *conf)
-{
-	const struct json *dst = json_member(at->json, "capture_dst");
-	bool has_dst = dst != NULL && (dst->type == JSON_OBJECT || place_has_items(at, "capture_dst"));
-
-	(void)conf;
-	if (!has_dst && !place_has_items(at, "capture_cgroup"))
-		place_error(r, at, "captures nothing: write capture_dst or capture_cgroup");
-}
-
-static const struct choice pass_through[] = {
-	{ .name = "tunnel" },
-	{ .name = "direct" },
-	{ .name = "reject" },
-	{ 0 },
-};
-
-/* clang-format off */
-static const struct field transparency_fields[] = {
-	{ CHECKED(FIELD_BOOL, "in") },
-	{ CHECKED(FIELD_BOOL, "out") },
-	{ CHECKED(FIELD_BOOL, "client_port") },
-	{ CHECKED(FIELD_CHOICE, "pass_through"), .choices = pass_through },
-};
-/* clang-format on */
-
-static void check_client_port(struct reading *r, const struct place *at, void *conf)
-{
-	const struct json *port = json_member(at->json, "client_port");
-	const struct json *out = json_member(at->json, "out");
-	struct place place = place_member(at, "client_port");
-
-	(void)conf;
-	if (port != NULL && port->boolean && (out == NULL || !out->boolean))
-		place_error(r, &place, "only with out: true");
-}
-
-static const struct choice proxy_protocol_versions[] = { { .name = "v1" }, { .name = "v2" }, { 0 } };
-
-static const struct choice backends[] = {
-	{ .name = "auto" }, { .name = "nft" }, { .name = "iptables" }, { .name = "none" }, { 0 },
-};
-
-static const struct choice on_exit_choices[] = { { .name = "open" }, { .name = "drop" }, { 0 } };
-
 /* The two spellings of the systems that these keys come from. */
 static const struct choice wccp_types[] = { { .name = "STANDARD" }, { .name = "DYNAMIC" },
 					    { .name = "standard" }, { .name = "dynamic" }, { 0 } };
@@ -130,19 +56,6 @@ static const struct choice wccp_forwards[] = { { .name = "gre" }, { .name = "l2"
 static const struct choice wccp_security[] = { { .name = "none" }, { .name = "md5" }, { .name = "MD5" }, { 0 } };
 
 /* clang-format off */
-static const struct field proxy_protocol_fields[] = {
-	{ CHECKED(FIELD_TEXTS, "accept_from"), .check_text = check_cidr },
-	{ CHECKED(FIELD_CHOICE, "send"), .choices = proxy_protocol_versions },
-};
-
-static const struct field interception_fields[] = {
-	{ CHECKED(FIELD_CHOICE, "backend"), .choices = backends },
-	{ CHECKED(FIELD_TEXT, "instance"), .check_text = check_not_empty },
-	{ CHECKED(FIELD_TEXT, "mark_mask"), .check_text = check_not_empty },
-	{ CHECKED(FIELD_INTEGER, "protocol"), .min = 1, .max = 255 },
-	{ CHECKED(FIELD_CHOICE, "on_exit"), .choices = on_exit_choices },
-};
-
 static const struct field wccp_security_fields[] = {
 	{ CHECKED(FIELD_CHOICE, "option"), .choices = wccp_security, .required = true },
 	{ CHECKED(FIELD_TEXT, "key"), .secret = true },
@@ -179,13 +92,6 @@ static const struct field wccp_fields[] = {
 };
 /* clang-format on */
 
-const struct section section_ingress_netfilter = { SECTION_FIELDS(ingress_netfilter_fields),
-						   .check = check_captures_something };
-const struct section section_egress_netfilter = { SECTION_FIELDS(egress_netfilter_fields),
-						  .check = check_captures_something };
 const struct section section_ingress_netfilter_udp = { SECTION_FIELDS(ingress_netfilter_udp_fields) };
 const struct section section_egress_netfilter_udp = { SECTION_FIELDS(egress_netfilter_udp_fields) };
-const struct section section_transparency = { SECTION_FIELDS(transparency_fields), .check = check_client_port };
-const struct section section_proxy_protocol = { SECTION_FIELDS(proxy_protocol_fields) };
-const struct section section_interception = { SECTION_FIELDS(interception_fields) };
 const struct section section_wccp = { SECTION_FIELDS(wccp_fields) };

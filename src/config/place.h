@@ -38,6 +38,7 @@ struct listen_claim {
 
 struct reading {
 	const char *source; /* kept */
+	bool early;	    /* config_load_early() */
 	struct finding *findings;
 	size_t finding_count;
 	size_t error_count;

@@ -38,10 +38,11 @@ struct condition {
 enum field_type {
 	FIELD_BOOL,
 	FIELD_TRISTATE, /* enum tristate */
-	FIELD_INTEGER,	/* uint16_t, unsigned or size_t, by width */
+	FIELD_INTEGER,	/* uint8_t, uint16_t, unsigned or size_t, by width */
 	FIELD_SECONDS,	/* unsigned, milliseconds; written in seconds with up to three decimals */
 	FIELD_SIZE,	/* size_t, bytes; written as a number or as text with a unit */
-	FIELD_CHOICE,	/* an enum */
+	FIELD_MASK,	/* uint32_t, not 0; written as a number or as text: "0x00ffffff" */
+	FIELD_CHOICE,	/* an enum, or a bool of two values */
 	FIELD_TEXT,	/* char * */
 	FIELD_TEXTS,	/* struct string_list */
 	FIELD_HEADERS,	/* struct header_conf *, and its count at count_offset */
@@ -63,6 +64,7 @@ struct field {
 	const char *missing; /* said instead of "missing" */
 	const struct condition *when; /* NULL: always */
 	bool later;	     /* refused unless it is switched off: null, false, an empty list */
+	bool early;	     /* later, but config_load_early() takes it */
 	bool secret;	     /* the value is never printed */
 
 	int64_t min; /* of the number, of milliseconds, of bytes; least number of items of a list */
@@ -85,6 +87,8 @@ struct field {
 	bool or_single;		       /* FIELD_LIST: a single item may stand without brackets */
 	/* FIELD_OBJECT: reads instead of section, which then serves for writing. true: no mistake. */
 	bool (*read)(struct reading *r, const struct place *at, void *conf);
+	/* FIELD_OBJECT: writes instead of section, which then serves for releasing. Nothing: no line. */
+	void (*write)(const void *conf, unsigned indent, struct buf *out);
 };
 
 /* A kind of object that is told from its siblings by the value of one key. */

@@ -82,6 +82,8 @@ static char *wanted(const struct field *f)
 		buf_append_str(&sizes, " to ");
 		size_text_format((uint64_t)f->max, &sizes);
 		return buf_take_str(&sizes);
+	case FIELD_MASK:
+		return mem_strdup("a mask of 32 bits that is not 0, such as \"0x00ffffff\"");
 	case FIELD_CHOICE:
 		return choices_text(f->choices);
 	case FIELD_TEXT:
@@ -125,7 +127,9 @@ static void store_number(const struct field *f, void *conf, int64_t value)
 
 	if (to == NULL)
 		return;
-	if (f->width == sizeof(uint16_t))
+	if (f->width == sizeof(uint8_t))
+		*(uint8_t *)to = (uint8_t)value;
+	else if (f->width == sizeof(uint16_t))
 		*(uint16_t *)to = (uint16_t)value;
 	else if (f->width == sizeof(unsigned))
 		*(unsigned *)to = (unsigned)value;
@@ -189,6 +193,33 @@ static bool read_size(struct reading *r, const struct field *f, const struct pla
 	return true;
 }
 
+/* "0xff", or a number. */
+static bool read_mask(struct reading *r, const struct field *f, const struct place *at, void *conf)
+{
+	const char *text = json_string(at->json);
+	int64_t value = 0;
+
+	if (text == NULL) {
+		if (!json_integer(at->json, 1, UINT32_MAX, &value))
+			return expected_wanted(r, at, f);
+	} else if (strncmp(text, "0x", 2) == 0 && strlen(text) <= 10 &&
+		   strspn(text + 2, "0123456789abcdefABCDEF") == strlen(text + 2)) {
+		value = (int64_t)strtoul(text + 2, NULL, 16);
+	}
+	if (value == 0)
+		return expected_wanted(r, at, f);
+	store_number(f, conf, value);
+	return true;
+}
+
+static void store_choice(const struct field *f, void *to, int value)
+{
+	if (f->width == sizeof(bool))
+		*(bool *)to = value != 0;
+	else
+		*(int *)to = value;
+}
+
 static const struct choice *find_choice(const struct choice *choices, const char *name)
 {
 	const struct choice *c = choices;
@@ -202,14 +233,14 @@ static bool read_choice(struct reading *r, const struct field *f, const struct p
 {
 	const char *text = json_string(at->json);
 	const struct choice *c = text == NULL ? NULL : find_choice(f->choices, text);
-	int *to = member_of(f, conf);
+	void *to = member_of(f, conf);
 
 	if (c == NULL)
 		return expected_wanted(r, at, f);
 	if (c->later)
 		place_later(r, at, c->name);
 	if (to != NULL)
-		*to = c->value;
+		store_choice(f, to, c->value);
 	return true;
 }
 
@@ -421,6 +452,8 @@ static bool read_value(struct reading *r, const struct field *f, const struct pl
 		return read_seconds(r, f, at, conf);
 	case FIELD_SIZE:
 		return read_size(r, f, at, conf);
+	case FIELD_MASK:
+		return read_mask(r, f, at, conf);
 	case FIELD_CHOICE:
 		return read_choice(r, f, at, conf);
 	case FIELD_TEXT:
@@ -453,12 +486,15 @@ static void set_defaults(const struct section *section, void *conf)
 			*(bool *)to = f->fallback != 0;
 			break;
 		case FIELD_TRISTATE:
+			*(enum tristate *)to = (enum tristate)f->fallback;
+			break;
 		case FIELD_CHOICE:
-			*(int *)to = (int)f->fallback;
+			store_choice(f, to, (int)f->fallback);
 			break;
 		case FIELD_INTEGER:
 		case FIELD_SECONDS:
 		case FIELD_SIZE:
+		case FIELD_MASK:
 			store_number(f, conf, f->fallback);
 			break;
 		case FIELD_TEXT:
@@ -513,9 +549,9 @@ static bool is_switched_off(const struct json *j)
 }
 
 /* What is refused when it is switched on: an empty object is a feature with its defaults. */
-static bool asks_for_later(const struct field *f, const struct json *j)
+static bool asks_for_later(const struct reading *r, const struct field *f, const struct json *j)
 {
-	return f->later && (!is_switched_off(j) || j->type == JSON_OBJECT);
+	return f->later && !(f->early && r->early) && (!is_switched_off(j) || j->type == JSON_OBJECT);
 }
 
 static bool holds(const struct condition *when, const void *conf, const struct json *j)
@@ -540,7 +576,7 @@ static bool read_members(struct reading *r, const struct section *section, const
 			continue;
 		if (!read_value(r, f, &member, conf) && !f->apart)
 			good = false;
-		if (asks_for_later(f, member.json))
+		if (asks_for_later(r, f, member.json))
 			place_later(r, &member, NULL);
 	}
 	return good;
@@ -710,6 +746,7 @@ static void release_field(const struct field *f, void *conf)
 	case FIELD_INTEGER:
 	case FIELD_SECONDS:
 	case FIELD_SIZE:
+	case FIELD_MASK:
 	case FIELD_CHOICE:
 	case FIELD_ANY:
 		break;

@@ -22,6 +22,8 @@ static int64_t number_of(const struct field *f, const void *conf)
 {
 	const void *from = member_of(f, conf);
 
+	if (f->width == sizeof(uint8_t))
+		return *(const uint8_t *)from;
 	if (f->width == sizeof(uint16_t))
 		return *(const uint16_t *)from;
 	if (f->width == sizeof(unsigned))
@@ -54,9 +56,14 @@ static void write_size(int64_t bytes, struct buf *out)
 	buf_append_str(out, "\"");
 }
 
+static int choice_of(const struct field *f, const void *conf)
+{
+	return f->width == sizeof(bool) ? *(const bool *)member_of(f, conf) : *(const int *)member_of(f, conf);
+}
+
 static void write_choice(const struct field *f, const void *conf, struct buf *out)
 {
-	int value = *(const int *)member_of(f, conf);
+	int value = choice_of(f, conf);
 	const struct choice *c = f->choices;
 
 	while (c->value != value)
@@ -131,6 +138,9 @@ static void write_value(const struct field *f, const void *conf, unsigned indent
 	case FIELD_SIZE:
 		write_size(number_of(f, conf), out);
 		break;
+	case FIELD_MASK:
+		buf_format(out, "\"0x%08llx\"", (unsigned long long)number_of(f, conf));
+		break;
 	case FIELD_CHOICE:
 		write_choice(f, conf, out);
 		break;
@@ -144,7 +154,10 @@ static void write_value(const struct field *f, const void *conf, unsigned indent
 		write_headers(f, conf, out);
 		break;
 	case FIELD_OBJECT:
-		section_write(f->section, f->allocated ? *(void *const *)from : from, indent, out);
+		if (f->write != NULL)
+			f->write(from, indent, out);
+		else
+			section_write(f->section, f->allocated ? *(void *const *)from : from, indent, out);
 		break;
 	case FIELD_LIST:
 		write_list(f, conf, indent, out);
@@ -176,8 +189,10 @@ static bool is_written(const struct field *f, const void *conf)
 	case FIELD_BOOL:
 	case FIELD_SECONDS:
 	case FIELD_SIZE:
-	case FIELD_CHOICE:
+	case FIELD_MASK:
 		return true;
+	case FIELD_CHOICE:
+		return !f->zero_is_unset || choice_of(f, conf) != 0;
 	case FIELD_ANY:
 		return false;
 	}

@@ -18,6 +18,7 @@ extern const struct section section_egress;
 /* mapping.c: struct entry_conf; mapping_read() also takes the form without rules */
 extern const struct section section_mapping;
 bool mapping_read(struct reading *r, const struct place *at, void *conf);
+void mapping_write(const void *conf, unsigned indent, struct buf *out);
 
 /* attest.c: struct attest_conf; verify.c: struct verify_conf */
 extern const struct section section_attest;
@@ -27,6 +28,33 @@ extern const struct section section_verify;
 extern const struct section section_tcp_keepalive;
 extern const struct section section_timeouts;
 extern const struct section section_limits;
+
+/* netfilter.c: struct entry_conf; what is in the object beside the entry's own */
+extern const struct section section_netfilter;
+bool ingress_netfilter_read(struct reading *r, const struct place *at, void *conf);
+bool egress_netfilter_read(struct reading *r, const struct place *at, void *conf);
+void netfilter_write(const void *conf, unsigned indent, struct buf *out);
+
+/* netfilter.c: the rules between the entries of a document without mistakes. The lists are indexed by kind. */
+struct captures {
+	const struct interception_conf *interception;
+	const struct entry_conf *entries[2];
+	size_t counts[2];
+};
+
+void check_captures(struct reading *r, const struct place *root, const struct captures *c);
+
+/* transparency.c: struct transparency_conf, struct proxy_protocol_conf */
+extern const struct section section_transparency;
+extern const struct section section_proxy_protocol;
+void transparency_write(const void *conf, unsigned indent, struct buf *out);
+void proxy_protocol_write(const void *conf, unsigned indent, struct buf *out);
+
+/* Moves what a mode's object has of them to the entry. */
+void entry_take_transparency(struct entry_conf *entry, struct transparency_conf *t, struct proxy_protocol_conf *p);
+
+/* interception.c: struct interception_conf */
+extern const struct section section_interception;
 
 /* The features that are still to come: nothing is stored. */
 
@@ -40,13 +68,8 @@ extern const struct section section_quic;
 extern const struct section section_direct_forward;
 
 /* later_netfilter.c */
-extern const struct section section_ingress_netfilter;
-extern const struct section section_egress_netfilter;
 extern const struct section section_ingress_netfilter_udp;
 extern const struct section section_egress_netfilter_udp;
-extern const struct section section_transparency;
-extern const struct section section_proxy_protocol;
-extern const struct section section_interception;
 extern const struct section section_wccp;
 
 /* later_ohttp.c */
@@ -63,8 +86,15 @@ extern const struct section section_admin_bind;
 extern const struct section section_attestation_policy; /* struct verify_conf */
 extern const struct section section_reference_value;
 
-/* A mode's object may hold these beside its own keys. */
-#define FIELDS_OF_EVERY_MODE                                                                   \
+/* A mode's object may hold these beside its own keys; struct_ has both as members. */
+#define FIELDS_OF_EVERY_MODE(struct_)                                                          \
+	{ STORED(FIELD_OBJECT, struct_, transparency), .section = &section_transparency,       \
+	  .write = transparency_write, .later = true, .early = true, .apart = true },          \
+	{ STORED(FIELD_OBJECT, struct_, proxy_protocol), .section = &section_proxy_protocol,   \
+	  .write = proxy_protocol_write, .later = true, .early = true, .apart = true }
+
+/* The same where a mode is still to come. */
+#define FIELDS_OF_EVERY_LATER_MODE                                                             \
 	{ CHECKED(FIELD_OBJECT, "transparency"), .section = &section_transparency, .later = true,  \
 	  .apart = true },                                                                     \
 	{ CHECKED(FIELD_OBJECT, "proxy_protocol"), .section = &section_proxy_protocol,         \

@@ -769,6 +769,8 @@ static void later_features_are_checked_inside_and_refused(void **state)
 		{ INGRESS("'mapping':{'in':{'port':1},'out':{'host':'a','port':2},\n'transparency':{'in':true,'client_port':true},\n"
 			  "'proxy_protocol':{'accept_from':['10.0.0.0/8'],'send':'v3'}}," VERIFY),
 		  "not supported yet: add_ingress[0].mapping.transparency\n"
+		  "add_ingress[0].mapping.transparency.in: only with netfilter: the clients of a mapping connect to our own "
+		  "address\n"
 		  "add_ingress[0].mapping.transparency.client_port: only with out: true\n"
 		  "not supported yet: add_ingress[0].mapping.proxy_protocol\n"
 		  "add_ingress[0].mapping.proxy_protocol.send: expected 'v1' or 'v2', found 'v3'" },
