@@ -44,6 +44,7 @@ struct sink {
 	uint64_t size;	   /* of the file, as far as we know; counted only when it rolls */
 	uint64_t max_size;
 	unsigned max_backups;
+	bool is_file;	   /* on a disk: takes what comes */
 	bool stalled;
 	bool torn;	   /* the last write ended inside a line */
 	uint64_t lost;	   /* lines since the last one that was written */
@@ -220,6 +221,8 @@ static bool is_ready(struct sink *s)
 	struct pollfd p = { .fd = s->fd, .events = POLLOUT };
 	int ready;
 
+	if (s->is_file)
+		return true;
 	do {
 		ready = poll(&p, 1, s->stalled ? 0 : STALL_MS);
 	} while (ready < 0 && errno == EINTR);
@@ -283,7 +286,8 @@ static int sink_open(struct sink *s, const char *path, const struct log_options 
 	if (s->fd < 0)
 		return err_errno(e, ERR_CONFIG, "open the log %s", path);
 	s->path = mem_strdup(path);
-	s->rolls = options->rolling && is_regular(s->fd);
+	s->is_file = is_regular(s->fd);
+	s->rolls = options->rolling && s->is_file;
 	s->max_size = options->max_size;
 	s->max_backups = options->max_backups;
 	s->size = fstat(s->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
@@ -309,6 +313,8 @@ int log_open(const struct log_options *options, struct err *e)
 		sink_close(&file);
 		return -1;
 	}
+	if (file.path == NULL)
+		file.is_file = is_regular(file.fd);
 	log_close();
 	pthread_mutex_lock(&lock);
 	main_sink = file;

@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "io/worker.h"
 
-#define ACCEPTS_PER_TURN 64
+#define ACCEPTS_PER_TURN 64 /* at most; see on_ready() */
 #define PAUSE_MS 50
 
 struct listeners {
@@ -117,13 +117,19 @@ static void accept_failed(struct listener *l, int sys)
 		pause_accepting(ls, "no_descriptors: the process has no descriptor left");
 }
 
+/*
+ * Clients that come one by one are taken one by one, without a look whether there is another; a crowd is taken
+ * in turns that double.
+ */
 static void on_ready(struct watch *w, uint32_t events)
 {
 	struct listener *l = container_of(w, struct listener, watch);
 	struct listeners *ls = l->set;
+	unsigned most = l->doubled == 0 ? 1 : l->doubled;
 
 	(void)events;
-	for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
+	l->doubled = (uint8_t)MIN(2 * most, (unsigned)ACCEPTS_PER_TURN);
+	for (unsigned i = 0; i < most; i++) {
 		struct err why;
 		struct captured c = { .refused = REASON_DONE, .why = &why };
 		socklen_t len = sizeof(c.client);
@@ -137,6 +143,7 @@ static void on_ready(struct watch *w, uint32_t events)
 			int sys = errno;
 
 			ls->events->release(ls->events);
+			l->doubled = 0;
 			accept_failed(l, sys);
 			return;
 		}

@@ -91,8 +91,7 @@ static void on_connected(struct dial_events *self, int fd, struct watch *watch, 
 	sock_stream_init(&f->sock, &gw->base, fd);
 	f->sock.stream.readable = true;
 	f->sock.stream.writable = true;
-	if (loop_hand_over(gw->base.loop, watch, &f->sock.watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-			   &why) < 0) {
+	if (loop_hand_over(gw->base.loop, watch, &f->sock.watch, WATCH_STREAM, &why) < 0) {
 		loop_unwatch(gw->base.loop, watch);
 		flow_close(f, REASON_INTERNAL, &why);
 		return;

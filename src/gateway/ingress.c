@@ -55,8 +55,7 @@ static void on_connected(struct dial_events *self, int fd, struct watch *watch, 
 	f->dial = NULL;
 	f->tls = slab_take(gw->tls_slab);
 	record_stream_init(f->tls, &gw->base, fd);
-	if (loop_hand_over(gw->base.loop, watch, &f->tls->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-			   &why) < 0) {
+	if (loop_hand_over(gw->base.loop, watch, &f->tls->watch, WATCH_STREAM, &why) < 0) {
 		loop_unwatch(gw->base.loop, watch);
 		flow_close(f, REASON_INTERNAL, &why);
 		return;

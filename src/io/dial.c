@@ -132,10 +132,8 @@ static void attempt_failed(struct attempt *a, int sys)
 static void on_ready(struct watch *w, uint32_t events)
 {
 	struct attempt *a = container_of(w, struct attempt, watch);
-	int sys;
+	int sys = (events & (EPOLLERR | EPOLLHUP)) != 0 ? sock_error(w->fd) : 0;
 
-	(void)events;
-	sys = sock_error(w->fd);
 	if (sys == 0 && (events & (EPOLLOUT | EPOLLIN)) != 0)
 		win(a);
 	else if (sys != 0)
@@ -163,7 +161,7 @@ static bool attempt_start(struct dial *d)
 		return false;
 	}
 	d->running++;
-	if (loop_watch(d->worker->loop, &a->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &e) < 0) {
+	if (loop_watch(d->worker->loop, &a->watch, WATCH_STREAM | EPOLLOUT, &e) < 0) {
 		d->failure = DIAL_UNREACHABLE;
 		d->why = e;
 		attempt_stop(a);

@@ -139,6 +139,16 @@ int loop_rewatch(struct loop *l, struct watch *w, uint32_t events, struct err *e
 	return 0;
 }
 
+int loop_watch_output(struct loop *l, struct watch *w)
+{
+	struct err e;
+
+	if (w->output)
+		return 0;
+	w->output = true;
+	return loop_rewatch(l, w, WATCH_STREAM | EPOLLOUT, &e);
+}
+
 static void strike_fetched(struct loop *l, const struct watch *w)
 {
 	for (int i = l->event_at; i < l->event_count; i++) {
@@ -154,6 +164,7 @@ int loop_hand_over(struct loop *l, struct watch *from, struct watch *to, uint32_
 	strike_fetched(l, from);
 	from->active = false;
 	to->active = true;
+	to->output = false;
 	return 0;
 }
 

@@ -24,7 +24,11 @@ struct watch {
 	void (*ready)(struct watch *self, uint32_t epoll_events);
 	int fd;
 	bool active;
+	bool output; /* loop_watch_output() */
 };
+
+/* For a stream. Room to send is asked for when a send came short: else every event would come with it. */
+#define WATCH_STREAM (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 /* A moment. Initialise with timer_init(). */
 struct timer {
@@ -65,6 +69,9 @@ uint64_t loop_now_ms(const struct loop *l);
  */
 int loop_watch(struct loop *l, struct watch *w, uint32_t events, struct err *e) MUST_CHECK;
 int loop_rewatch(struct loop *l, struct watch *w, uint32_t events, struct err *e) MUST_CHECK;
+
+/* A stream's send came short: an event tells when there is room again. Stays on. */
+int loop_watch_output(struct loop *l, struct watch *w) MUST_CHECK;
 
 /* to, which has the same fd, takes the place of from with one call to the kernel. */
 int loop_hand_over(struct loop *l, struct watch *from, struct watch *to, uint32_t events, struct err *e) MUST_CHECK;

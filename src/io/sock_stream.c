@@ -102,6 +102,12 @@ static enum io_result note_abort(struct stream *stream)
 	return IO_RESET;
 }
 
+static enum io_result wait_for_room(struct sock_stream *s)
+{
+	s->stream.writable = false;
+	return loop_watch_output(s->worker->loop, &s->watch) < 0 ? note_abort(&s->stream) : IO_OK;
+}
+
 static enum io_result push(struct stream *stream, struct bytes data, size_t *taken)
 {
 	struct sock_stream *s = from_stream(stream);
@@ -113,16 +119,12 @@ static enum io_result push(struct stream *stream, struct bytes data, size_t *tak
 	do {
 		n = send(s->watch.fd, data.data, data.len, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EAGAIN) {
-		stream->writable = false;
-		return IO_OK;
-	}
+	if (n < 0 && errno == EAGAIN)
+		return wait_for_room(s);
 	if (n < 0)
 		return note_abort(stream);
 	*taken = (size_t)n;
-	if (*taken < data.len)
-		stream->writable = false;
-	return IO_OK;
+	return *taken < data.len ? wait_for_room(s) : IO_OK;
 }
 
 static enum io_result shut(struct stream *stream)
@@ -153,7 +155,7 @@ int sock_stream_start(struct sock_stream *s, struct err *e)
 {
 	s->stream.readable = true;
 	s->stream.writable = true;
-	return loop_watch(s->worker->loop, &s->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, e);
+	return loop_watch(s->worker->loop, &s->watch, WATCH_STREAM, e);
 }
 
 void sock_stream_close(struct sock_stream *s, enum stream_close how)

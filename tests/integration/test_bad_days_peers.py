@@ -394,7 +394,7 @@ def test_what_waits_for_a_slow_reader_is_charged_once(ingress, egress, echo, lab
 def test_all_handshakes_together_stay_within_their_bound(egress, service, connect, lab, tmp_path):
     """Twelve clients that show 3 MiB each and never end, where 8 MiB are allowed in all."""
     far = egress(service.port, verify=lab.verify(),
-                 top={"limits": {"handshake_memory": "8MiB"}, "timeouts": {"handshake": 3}})
+                 top={"limits": {"handshake_memory": "8MiB"}})
     credential = racert.make(tmp_path, pad=3 << 20)
     before = far.memory_kib()
     clients = []
@@ -414,8 +414,8 @@ def test_all_handshakes_together_stay_within_their_bound(egress, service, connec
     grown = far.memory_kib() - before
     if not IS_SANITIZED:  # whose heap keeps what was freed
         assert grown < 24 << 10, f"{grown} KiB"
-    until("some are refused", lambda: any(f.reason == "handshake_memory" for f in far.flows()))
-    assert len([f for f in far.flows() if f.reason == "handshake_memory"]) >= 12 - 8 // 3
+    until("all are refused but those that fit",
+          lambda: len([f for f in far.flows() if f.reason == "handshake_memory"]) >= 12 - 8 // 3)
     for raw in clients:
         raw.close()
     until("all are gone", lambda: far.counters()["flows_active"] == 0)

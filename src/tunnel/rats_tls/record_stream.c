@@ -43,6 +43,12 @@ static enum io_result fail_sending(struct record_stream *s)
 	return IO_RESET;
 }
 
+static enum io_result wait_for_room(struct record_stream *s)
+{
+	s->stream.writable = false;
+	return loop_watch_output(s->worker->loop, &s->watch) < 0 ? fail_sending(s) : IO_OK;
+}
+
 /* Sends what is in out. */
 static enum io_result flush(struct record_stream *s)
 {
@@ -58,10 +64,8 @@ static enum io_result flush(struct record_stream *s)
 		return fail_sending(s);
 	if (n > 0)
 		b->start += (size_t)n;
-	if (b->start < b->end) {
-		s->stream.writable = false;
-		return IO_OK;
-	}
+	if (b->start < b->end)
+		return wait_for_room(s);
 	pool_give(s->worker->pool, b);
 	s->out = NULL;
 	if (s->stream.flushing) {
@@ -115,8 +119,7 @@ static enum io_result send_sealed(struct record_stream *s, const uint8_t *sealed
 		return fail(s, IO_BROKEN);
 	memcpy(s->out->data + s->out->end, sealed + sent, len - sent);
 	s->out->end += len - sent;
-	s->stream.writable = false;
-	return IO_OK;
+	return wait_for_room(s);
 }
 
 static enum io_result send_key_update(struct record_stream *s)

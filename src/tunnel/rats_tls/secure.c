@@ -46,6 +46,7 @@ struct secure {
 	bool handshake_over;
 	bool succeeded; /* in PHASE_OVER */
 	bool first_byte; /* has come */
+	bool drained; /* the socket held no more when it was last read */
 	bool said_something; /* PHASE_IDENTITY of a server: evidence is being collected */
 	char *server_name;
 	struct tls_handshake *tls;
@@ -181,6 +182,7 @@ static void tell_success(struct secure *s)
 	if (s->result.from_cache)
 		counter_add(&counters->verdict_hits, 1);
 	open_records(s);
+	s->rs->stream.readable = !s->drained;
 	if (s->out.len > 0)
 		record_stream_cork(s->rs, bytes_of(s->out.data + s->out_sent, s->out.len - s->out_sent));
 	s->rs->messages.refuse_tickets = s->side->role == TLS_SERVER;
@@ -298,7 +300,7 @@ static bool flush(struct secure *s)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == EAGAIN;
+			return errno == EAGAIN && loop_watch_output(s->side->worker->loop, &s->rs->watch) == 0;
 		s->out_sent += (size_t)n;
 	}
 	buf_clear(&s->out);
@@ -466,8 +468,10 @@ static void read_handshake(struct secure *s)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && errno == EAGAIN) {
+			s->drained = true;
 			return;
+		}
 		if (n <= 0) {
 			on_end_of_input(s, n);
 			return;
@@ -480,8 +484,10 @@ static void read_handshake(struct secure *s)
 		}
 		step(s, bytes_of(scratch, (size_t)n));
 		/* The rest of a short read can only come with another event. */
-		if (n < POOL_READ_SIZE && !s->rs->hung_up)
+		if (n < POOL_READ_SIZE && !s->rs->hung_up) {
+			s->drained = true;
 			return;
+		}
 	}
 }
 
@@ -494,6 +500,8 @@ static void on_ready(struct watch *w, uint32_t events)
 
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		rs->hung_up = true;
+	if (events & ~(uint32_t)EPOLLOUT)
+		s->drained = false;
 	if (s->phase == PHASE_IDENTITY && (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
 		struct err why;
 
@@ -633,7 +641,7 @@ struct secure *secure_start(struct secure_side *side, struct record_stream *rs, 
 	rs->secure = s;
 	rs->watch.ready = on_ready;
 	if (!rs->watch.active && loop_watch(side->worker->loop, &rs->watch,
-					    EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &why) < 0)
+					    WATCH_STREAM, &why) < 0)
 		fail(s, REASON_INTERNAL, &why);
 	else
 		begin(s);

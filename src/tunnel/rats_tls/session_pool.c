@@ -300,7 +300,7 @@ static void on_connected(struct dial_events *self, int fd, struct watch *watch, 
 	(void)addr;
 	s->dial = NULL;
 	record_stream_init(&s->tls, w, fd);
-	if (loop_hand_over(w->loop, watch, &s->tls.watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &why) < 0) {
+	if (loop_hand_over(w->loop, watch, &s->tls.watch, WATCH_STREAM, &why) < 0) {
 		loop_unwatch(w->loop, watch);
 		session_failed(s, REASON_INTERNAL, &why);
 		return;

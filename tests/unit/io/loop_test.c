@@ -129,8 +129,8 @@ static void an_event_of_a_watch_that_was_freed_in_the_same_round_is_dropped(void
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sa), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sb), 0);
-	*a = (struct peer){ { on_ready_free_other, sa[0], false }, l, b, &calls };
-	*b = (struct peer){ { on_ready_free_other, sb[0], false }, l, a, &calls };
+	*a = (struct peer){ { .ready = on_ready_free_other, .fd = sa[0] }, l, b, &calls };
+	*b = (struct peer){ { .ready = on_ready_free_other, .fd = sb[0] }, l, a, &calls };
 	assert_int_equal(loop_watch(l, &a->watch, EPOLLIN, &e), 0);
 	assert_int_equal(loop_watch(l, &b->watch, EPOLLIN, &e), 0);
 	assert_int_equal(write(sa[1], "x", 1), 1);
@@ -141,6 +141,58 @@ static void an_event_of_a_watch_that_was_freed_in_the_same_round_is_dropped(void
 		close(sa[i]);
 		close(sb[i]);
 	}
+	loop_free(l);
+}
+
+struct sender_end {
+	struct watch watch;
+	struct loop *loop;
+	int fd_far;
+	uint32_t seen[2];
+	int calls;
+};
+
+/* First: something arrived, and nothing is said of room. Then room is asked for while there is none, and made. */
+static void on_sender_ready(struct watch *w, uint32_t events)
+{
+	struct sender_end *s = container_of(w, struct sender_end, watch);
+	char block[4096] = { 0 };
+
+	assert_in_range(s->calls, 0, 1);
+	s->seen[s->calls++] = events;
+	if (s->calls == 2) {
+		loop_stop(s->loop);
+		return;
+	}
+	assert_int_equal(read(w->fd, block, sizeof(block)), 1);
+	while (write(w->fd, block, sizeof(block)) > 0)
+		;
+	assert_int_equal(loop_watch_output(s->loop, w), 0);
+	assert_int_equal(loop_watch_output(s->loop, w), 0);
+	while (read(s->fd_far, block, sizeof(block)) > 0)
+		;
+}
+
+static void room_to_send_is_told_only_when_it_was_asked_for(void **state)
+{
+	struct loop *l = new_loop();
+	struct sender_end s = { .loop = l };
+	struct err e;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	s.watch.ready = on_sender_ready;
+	s.watch.fd = fds[0];
+	s.fd_far = fds[1];
+	assert_int_equal(loop_watch(l, &s.watch, WATCH_STREAM, &e), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	loop_run(l);
+	assert_int_equal(s.seen[0], EPOLLIN);
+	assert_int_equal(s.seen[1], EPOLLOUT);
+	loop_unwatch(l, &s.watch);
+	close(fds[0]);
+	close(fds[1]);
 	loop_free(l);
 }
 
@@ -260,6 +312,7 @@ int main(void)
 		cmocka_unit_test(timers_expire_in_the_order_of_their_time),
 		cmocka_unit_test(a_cancelled_timer_does_not_expire_and_a_started_one_moves),
 		cmocka_unit_test(an_event_of_a_watch_that_was_freed_in_the_same_round_is_dropped),
+		cmocka_unit_test(room_to_send_is_told_only_when_it_was_asked_for),
 		cmocka_unit_test(watching_a_closed_descriptor_is_an_error),
 		cmocka_unit_test(a_task_that_schedules_itself_runs_again_without_sleeping),
 		cmocka_unit_test(mail_from_many_threads_arrives_once_and_in_order),
