@@ -70,6 +70,12 @@ int listeners_add(struct listeners *ls, const struct sock_addr *addr, const stru
 	return 0;
 }
 
+uint16_t listeners_port(const struct listeners *ls)
+{
+	assert(ls->count > 0);
+	return ls->items[0].port;
+}
+
 static void pause_accepting(struct listeners *ls, const char *why)
 {
 	uint64_t now = loop_now_ms(ls->worker->loop);

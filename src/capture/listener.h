@@ -60,6 +60,9 @@ struct listeners *listeners_new(size_t max, listener_aim *aim, const char *name)
 int listeners_add(struct listeners *ls, const struct sock_addr *addr, const struct endpoint *to,
 		  const struct sock_options *sock, const struct sock_listen_options *how, struct err *e) MUST_CHECK;
 
+/* Of the first socket. */
+uint16_t listeners_port(const struct listeners *ls);
+
 /* Begins to accept on this worker; keeps events. */
 int listeners_start(struct listeners *ls, struct worker *w, struct capture_events *events, struct err *e) MUST_CHECK;
 

@@ -350,6 +350,7 @@ void egress_captured(struct lane *lane, const struct captured *c)
 
 	f->tls = slab_take(gw->tls_slab);
 	record_stream_init(f->tls, &gw->base, c->fd);
+	f->tls->abrupt = lane->entry->conf->netfilter != NULL;
 	f->secure_events.secured = on_secured;
 	f->secure_events.failed = on_secure_failed;
 	f->secure = secure_start(&lane->side, f->tls, NULL, &f->secure_events);

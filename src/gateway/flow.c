@@ -115,6 +115,14 @@ static unsigned lines_a_second(enum reason reason)
 	return reason == REASON_LIMIT_CONNECTIONS || reason == REASON_NO_DESCRIPTORS ? 1 : FAILURES_LOGGED;
 }
 
+/* What was decided about the flow. */
+static const char *decision(const struct flow *f, enum reason reason)
+{
+	if (reason == REASON_RECURSION || reason == REASON_NO_DESTINATION)
+		return "refused";
+	return f->mux != NULL || f->from_mux ? "via rats-tls multiplexed" : "via rats-tls";
+}
+
 static void log_end(struct flow *f, enum reason reason, const struct err *why)
 {
 	struct gateway_worker *gw = f->lane->gw;
@@ -131,10 +139,9 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 		return;
 	if (skipped > 0)
 		snprintf(left_out, sizeof(left_out), " (%u like this were not logged)", skipped);
-	log_write(level, "flow %08x: %s %s -> %s via %s%s%s%s: %s%s%s, %llu.%03llus, %llu/%llu bytes%s", f->id,
+	log_write(level, "flow %08x: %s %s -> %s %s%s%s%s: %s%s%s, %llu.%03llus, %llu/%llu bytes%s", f->id,
 		  f->lane->entry->conf->path, sock_addr_format(&f->client, client), endpoint_format(&f->to, to),
-		  f->mux != NULL || f->from_mux ? "rats-tls multiplexed" : "rats-tls",
-		  f->attested ? " attested(" : "", f->attested ? f->tee : "", f->attested ? ")" : "",
+		  decision(f, reason), f->attested ? " attested(" : "", f->attested ? f->tee : "", f->attested ? ")" : "",
 		  reason_word(reason), why == NULL ? "" : ": ", why == NULL ? "" : why->text,
 		  (unsigned long long)(now - f->started_ms) / 1000, (unsigned long long)(now - f->started_ms) % 1000,
 		  (unsigned long long)f->relay.to_far.bytes, (unsigned long long)f->relay.to_near.bytes, left_out);
@@ -142,8 +149,16 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 
 /*
  * A flow that fails before it relays closes its near side: an application sees a close at once, and what it
- * had sent is answered by the kernel with RST.
+ * had sent is answered by the kernel with RST. One that was captured believes to talk with the service itself, and is
+ * reset, as the service's kernel would do it. A client whose port is taken shall choose another one (interception.md 4.2).
  */
+static enum stream_close early_close(const struct flow *f, enum reason reason, bool is_application)
+{
+	bool captured = is_application && f->lane->entry->conf->netfilter != NULL;
+
+	return captured || reason == REASON_SOURCE_TAKEN ? STREAM_ABORT : STREAM_FINISHED;
+}
+
 static void close_streams(struct flow *f, enum reason reason)
 {
 	enum stream_close how = reason == REASON_DONE ? STREAM_FINISHED : STREAM_ABORT;
@@ -153,7 +168,7 @@ static void close_streams(struct flow *f, enum reason reason)
 		f->mux = NULL;
 	}
 	if (f->sock.watch.fd >= 0)
-		sock_stream_close(&f->sock, f->state == FLOW_RELAYING ? how : STREAM_FINISHED);
+		sock_stream_close(&f->sock, f->state == FLOW_RELAYING ? how : early_close(f, reason, true));
 	if (f->mux != NULL) {
 		struct stream *s = mux_stream_stream(f->mux);
 
@@ -163,7 +178,8 @@ static void close_streams(struct flow *f, enum reason reason)
 	if (f->tls == NULL)
 		return;
 	if (f->tls->watch.fd >= 0)
-		f->tls->stream.ops->close(&f->tls->stream, f->state == FLOW_RELAYING ? how : STREAM_FINISHED);
+		f->tls->stream.ops->close(&f->tls->stream,
+					  f->state == FLOW_RELAYING ? how : early_close(f, reason, false));
 	slab_give(f->lane->gw->tls_slab, f->tls);
 	f->tls = NULL;
 }

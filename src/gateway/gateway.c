@@ -113,9 +113,22 @@ static unsigned count_workers(const struct gateway *g, size_t descriptors)
 
 /* ---- entries ---- */
 
+/* Marks and foreign addresses need CAP_NET_ADMIN; without the mark our own connections would be captured again. */
+static int check_rights(const struct entry_conf *conf, struct err *e)
+{
+	if ((conf->netfilter == NULL && !conf->transparency.out) || sock_probe_rights(e) == 0)
+		return 0;
+	return err_wrap(e,
+			"%s: the capability CAP_NET_ADMIN is missing (run as root, AmbientCapabilities=CAP_NET_ADMIN, "
+			"--cap-add NET_ADMIN, or all within a user namespace), or write mode mapping",
+			conf->path);
+}
+
 static int entry_init(struct gateway *g, struct entry *en, const struct entry_conf *conf, struct err *e)
 {
 	en->conf = conf;
+	if (check_rights(conf, e) < 0)
+		return -1;
 	if (conf->kind == ENTRY_EGRESS && conf->attest == NULL)
 		en->dummy = g->dummy;
 	if (conf->attest != NULL) {

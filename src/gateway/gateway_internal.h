@@ -34,6 +34,7 @@ struct entry {
 	struct attester *attester; /* NULL: not configured */
 	struct verifier *verifier;
 	struct identity *dummy;
+	uint16_t listen_port; /* netfilter: found by the first worker */
 };
 
 struct lane {

@@ -122,6 +122,7 @@ void ingress_captured(struct lane *lane, const struct captured *c)
 	struct err why;
 
 	sock_stream_init(&f->sock, &lane->gw->base, c->fd);
+	f->sock.abrupt = lane->entry->conf->netfilter != NULL;
 	f->sock_events.ready = on_client_ready;
 	f->sock.stream.events = &f->sock_events;
 	if (sock_stream_start(&f->sock, &why) < 0) {

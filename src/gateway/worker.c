@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/slab.h"
 #include "capture/mapping.h"
+#include "capture/netfilter.h"
 #include "crypto/aead.h"
 #include "crypto/libctx.h"
 #include "gateway/egress.h"
@@ -174,12 +175,32 @@ static struct session_pool *make_pool(struct lane *lane)
 		.wait_ms = t->resolve_ms + t->connect_ms + t->handshake_ms + t->verify_ms,
 		.pool_idle_ms = t->pool_idle_ms,
 		.max_streams = conf->multiplex_max_streams,
+		.single = conf->transparency.client_port,
 		.descriptors = &g->descriptors,
 	};
 
 	if (bound > 0 && lane->gw->base.index < sharers)
 		options.max_connections = bound / sharers + (lane->gw->base.index < bound % sharers);
 	return session_pool_new(&options);
+}
+
+static int open_listeners(struct lane *lane, struct err *e)
+{
+	struct gateway *g = lane->gw->gateway;
+	struct entry *en = lane->entry;
+	bool shared = g->worker_count > 1;
+	struct netfilter_options options = {
+		.entry = en->conf,
+		.sock = &g->sock,
+		.shared = shared,
+		.port = en->listen_port,
+	};
+
+	if (en->conf->netfilter != NULL)
+		lane->listeners = netfilter_open(&options, &en->listen_port, e);
+	else
+		lane->listeners = mapping_open(en->conf->rules, en->conf->rule_count, &g->sock, shared, en->conf->path, e);
+	return lane->listeners == NULL ? -1 : 0;
 }
 
 static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry *en, struct err *e)
@@ -205,6 +226,8 @@ static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry 
 	lane->entry = en;
 	lane->gw = gw;
 	lane->sock = g->sock;
+	if (en->conf->netfilter != NULL)
+		lane->sock.mark = en->conf->netfilter->so_mark;
 	list_init(&lane->sessions);
 	lane->capture_events.captured = on_captured;
 	lane->capture_events.reserve = on_reserve;
@@ -214,9 +237,7 @@ static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry 
 		return err_wrap(e, "%s", en->conf->path);
 	if (is_ingress && en->conf->multiplex == TRI_TRUE)
 		lane->pool = make_pool(lane);
-	lane->listeners = mapping_open(en->conf->rules, en->conf->rule_count, &g->sock, g->worker_count > 1,
-				       en->conf->path, e);
-	return lane->listeners == NULL ? -1 : 0;
+	return open_listeners(lane, e);
 }
 
 static void lane_release(struct lane *lane)
@@ -319,7 +340,9 @@ static void on_drain(struct mail *m)
 
 	gw->draining = true;
 	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
-		listeners_stop(gw->lanes[i].listeners);
+		/* What the kernel still diverts to us is taken, and reset at once: in clear it must not go on. */
+		if (gw->lanes[i].entry->conf->netfilter == NULL)
+			listeners_stop(gw->lanes[i].listeners);
 		egress_drain(&gw->lanes[i]);
 	}
 	timer_init(&gw->drain_deadline, on_drain_deadline);
@@ -336,6 +359,7 @@ static void on_stop(struct mail *m)
 	gw->draining = true;
 	close_flows(gw); /* a peer may have opened a stream after the last one had gone */
 	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
+		listeners_stop(gw->lanes[i].listeners);
 		egress_stop(&gw->lanes[i]);
 		session_pool_free(gw->lanes[i].pool);
 		gw->lanes[i].pool = NULL;

@@ -169,5 +169,7 @@ void sock_stream_close(struct sock_stream *s, enum stream_close how)
 		return;
 	if (how == STREAM_ABORT)
 		sock_set_abort(s->watch.fd);
+	else if (s->abrupt)
+		sock_set_orderly(s->watch.fd);
 	loop_close(s->worker->loop, &s->watch);
 }

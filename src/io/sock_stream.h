@@ -21,6 +21,7 @@ struct sock_stream {
 	struct watch watch;
 	struct pool_buf *left; /* read, not yet consumed */
 	struct bytes view;     /* in the worker's scratch, between pull and consumed */
+	bool abrupt;	       /* close() would be a reset (sock_listen_options.abrupt): an orderly end says otherwise */
 	bool hung_up;	       /* EPOLLRDHUP or worse was seen: a short read is not the last one */
 };
 

@@ -411,6 +411,8 @@ static void close_stream(struct stream *stream, enum stream_close how)
 		return;
 	if (how == STREAM_ABORT && !(s->failed && s->failure == IO_BROKEN))
 		sock_set_abort(s->watch.fd);
+	else if (s->abrupt)
+		sock_set_orderly(s->watch.fd);
 	loop_close(s->worker->loop, &s->watch);
 }
 

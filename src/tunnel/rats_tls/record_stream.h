@@ -34,6 +34,7 @@ struct record_stream {
 	struct record_side rx;	      /* of our own layer; libssl's counts in tx what was sealed */
 	struct record_side tx;
 	struct record_messages messages;
+	bool abrupt;	   /* close() would be a reset (sock_listen_options.abrupt): an orderly end says otherwise */
 	bool got_close;	   /* close_notify */
 	bool hung_up;	   /* EPOLLRDHUP or worse was seen: a short read is not the last one */
 	bool corked;	   /* out waits for what is pushed first, or for the first pull */
