@@ -30,6 +30,7 @@ struct egress_session {
 	struct mux_session_events mux_events;
 	struct sock_addr client;
 	struct endpoint to;
+	struct announcement *announcement; /* of each stream, to the service */
 	struct list flows;
 	struct list waiting; /* flows whose peer is being judged again */
 	bool attested;
@@ -59,6 +60,7 @@ static void session_free(struct egress_session *s)
 	slab_give(gw->tls_slab, s->tls);
 	gateway_uncount_flow(gw->gateway, 1);
 	buf_release(&s->cert);
+	announcement_free(s->announcement);
 	free(s);
 }
 
@@ -216,6 +218,7 @@ static void on_requested(struct mux_session_events *self, struct mux_stream *str
 	if (has_place)
 		gateway_unreserve(g); /* the flow counts itself */
 	f->mux = stream;
+	f->announcement = announcement_copy(s->announcement);
 	f->mux_events.ready = on_stream_ready;
 	mux_stream_stream(stream)->events = &f->mux_events;
 	f->session_owner = s;
@@ -307,6 +310,8 @@ static void become_session(struct flow *f, const struct secured *result)
 	timer_start(gw->base.loop, &s->idle, MAX(gw->gateway->config->timeouts.pool_idle_ms / 2, 1u));
 	gateway_count_flow(gw->gateway, 1);
 	f->tls = NULL;
+	s->announcement = f->announcement;
+	f->announcement = NULL;
 	flow_dissolve(f);
 	if (gw->draining)
 		mux_session_drain(s->mux);
@@ -343,17 +348,26 @@ static void on_secure_failed(struct secure_events *self, enum reason reason, con
 	flow_close(f, reason, why);
 }
 
-void egress_captured(struct lane *lane, const struct captured *c)
+static void begin(struct flow *f)
 {
-	struct gateway_worker *gw = lane->gw;
-	struct flow *f = flow_new(lane, &c->client, &c->to, RAW_DESCRIPTORS);
+	struct gateway_worker *gw = f->lane->gw;
 
 	f->tls = slab_take(gw->tls_slab);
-	record_stream_init(f->tls, &gw->base, c->fd);
-	f->tls->abrupt = lane->entry->conf->netfilter != NULL;
+	record_stream_init(f->tls, &gw->base, f->sock.watch.fd);
+	f->tls->abrupt = f->sock.abrupt;
+	f->sock.watch.fd = -1;
 	f->secure_events.secured = on_secured;
 	f->secure_events.failed = on_secure_failed;
-	f->secure = secure_start(&lane->side, f->tls, NULL, &f->secure_events);
+	f->secure = secure_start(&f->lane->side, f->tls, NULL, &f->secure_events);
+}
+
+void egress_captured(struct lane *lane, const struct captured *c)
+{
+	struct flow *f = flow_new(lane, &c->client, &c->to, RAW_DESCRIPTORS);
+
+	sock_stream_init(&f->sock, &lane->gw->base, c->fd);
+	f->sock.abrupt = lane->entry->conf->netfilter != NULL;
+	flow_greet(f, begin);
 }
 
 void egress_drain(struct lane *lane)

@@ -42,6 +42,90 @@ struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const s
 	return f;
 }
 
+/* ---- who the client is ---- */
+
+static bool must_greet(const struct flow *f)
+{
+	const struct entry *en = f->lane->entry;
+
+	for (size_t i = 0; i < en->accept_from_count; i++) {
+		if (cidr_has(&en->accept_from[i], &f->client))
+			return true;
+	}
+	return false;
+}
+
+/* Where the client was going, as it saw it: from its header, from the kernel, or the socket's own address. */
+static struct sock_addr server_of(const struct flow *f, const struct proxy_header *h)
+{
+	struct sock_addr own = { 0 };
+	socklen_t len = sizeof(own);
+
+	if (h != NULL && h->has_addrs)
+		return h->server;
+	if (f->lane->entry->conf->netfilter != NULL)
+		return f->to.addr;
+	if (getsockname(f->sock.watch.fd, &own.any, &len) < 0)
+		own = (struct sock_addr){ 0 }; /* announced as unknown */
+	return own;
+}
+
+static void on_greeted(struct greeting_events *self, const struct proxy_header *h)
+{
+	struct flow *f = container_of(self, struct flow, greeting_events);
+	enum proxy_protocol_version send = f->lane->entry->conf->proxy_protocol.send;
+	struct sock_addr server;
+
+	f->greeting = NULL;
+	if (h != NULL && h->has_addrs) {
+		char real[SOCK_ADDR_TEXT], said[SOCK_ADDR_TEXT];
+
+		log_debug("flow %08x: %s says that it speaks for %s", f->id, sock_addr_format(&f->client, real),
+			  sock_addr_format(&h->client, said));
+		f->client = h->client;
+	}
+	if (send != PROXY_PROTOCOL_NONE) {
+		server = server_of(f, h);
+		f->announcement = announcement_new(send, &f->client, &server);
+	}
+	f->begin(f);
+}
+
+static void on_greeting_failed(struct greeting_events *self, enum reason reason, const struct err *why)
+{
+	struct flow *f = container_of(self, struct flow, greeting_events);
+
+	f->greeting = NULL;
+	flow_close(f, reason, why);
+}
+
+void flow_greet(struct flow *f, void (*begin)(struct flow *f))
+{
+	struct gateway_worker *gw = f->lane->gw;
+	bool is_ingress = f->lane->entry->conf->kind == ENTRY_INGRESS;
+	struct greeting_options options = {
+		.fd = f->sock.watch.fd,
+		.required = must_greet(f),
+		.limit_ms = gw->gateway->config->timeouts.first_byte_ms,
+		.gone = is_ingress ? REASON_CLIENT_RESET : REASON_PEER_CLOSED,
+	};
+	struct err why;
+
+	f->begin = begin;
+	f->greeting_events.greeted = on_greeted;
+	f->greeting_events.failed = on_greeting_failed;
+	/* A peer speaks first; an application may as well wait for its service to do so. */
+	if (is_ingress && !options.required && f->lane->entry->accept_from_count > 0)
+		f->sock.vet = greeting_vet;
+	if (f->lane->entry->accept_from_count == 0 || f->sock.vet != NULL) {
+		on_greeted(&f->greeting_events, NULL);
+		return;
+	}
+	f->greeting = greeting_start(&gw->base, &options, &f->greeting_events, &why);
+	if (f->greeting == NULL)
+		flow_close(f, REASON_INTERNAL, &why);
+}
+
 /* ---- relaying ---- */
 
 static enum reason relay_reason(const struct flow *f, enum relay_end end)
@@ -52,6 +136,8 @@ static enum reason relay_reason(const struct flow *f, enum relay_end end)
 
 	if (end == RELAY_DONE)
 		return REASON_DONE;
+	if (is_ingress && end == RELAY_NEAR_BROKEN)
+		return REASON_PROXY_HEADER; /* greeting_vet() */
 	if (!tunnel)
 		return is_ingress ? REASON_CLIENT_RESET : REASON_SERVICE_RESET;
 	if (end == RELAY_NEAR_BROKEN || end == RELAY_FAR_BROKEN)
@@ -66,6 +152,10 @@ static bool explain(const struct flow *f, enum reason reason, struct err *why)
 {
 	if (f->tls != NULL && record_stream_alert(f->tls, why))
 		return true;
+	if (reason == REASON_PROXY_HEADER) {
+		err_set(why, ERR_PEER, "from an address that is not in proxy_protocol.accept_from");
+		return true;
+	}
 	if (reason != REASON_TUNNEL_TRUNCATED || f->relay.to_far.bytes + f->relay.to_near.bytes > 0)
 		return false;
 	err_set(why, ERR_PEER, "the other gateway closed a new tunnel; if it refused us, its log says why");
@@ -95,7 +185,7 @@ static void on_idle(struct timer *t)
 		timer_start(loop, &f->idle, limit - idle);
 }
 
-void flow_relay(struct flow *f, struct stream *near, struct stream *far)
+static void relay(struct flow *f, struct stream *near, struct stream *far)
 {
 	struct gateway_worker *gw = f->lane->gw;
 	unsigned idle_ms = gw->gateway->config->timeouts.idle_ms;
@@ -105,6 +195,45 @@ void flow_relay(struct flow *f, struct stream *near, struct stream *far)
 	relay_start(&f->relay, &gw->base, near, far, gw->gateway->config->timeouts.linger_ms, &f->relay_events);
 	if (idle_ms > 0)
 		timer_start(gw->base.loop, &f->idle, idle_ms);
+}
+
+static void on_announced(struct announcement_events *self)
+{
+	struct flow *f = container_of(self, struct flow, announcement_events);
+
+	announcement_free(f->announcement);
+	f->announcement = NULL;
+	relay(f, f->relay.near, f->relay.far);
+}
+
+static void on_announcement_failed(struct announcement_events *self, enum io_result result)
+{
+	struct flow *f = container_of(self, struct flow, announcement_events);
+	bool is_ingress = f->lane->entry->conf->kind == ENTRY_INGRESS;
+	struct err why;
+
+	if (result != IO_AGAIN) {
+		flow_close(f, is_ingress ? REASON_TUNNEL_RESET : REASON_SERVICE_RESET, NULL);
+		return;
+	}
+	err_set(&why, ERR_TIMEOUT, "it does not take our PROXY protocol header");
+	flow_close(f, is_ingress ? REASON_PEER_TIMEOUT : REASON_SERVICE_TIMEOUT, &why);
+}
+
+void flow_relay(struct flow *f, struct stream *near, struct stream *far)
+{
+	struct gateway_worker *gw = f->lane->gw;
+
+	if (f->announcement == NULL) {
+		relay(f, near, far);
+		return;
+	}
+	f->relay.near = near;
+	f->relay.far = far;
+	f->announcement_events.announced = on_announced;
+	f->announcement_events.failed = on_announcement_failed;
+	announcement_start(f->announcement, &gw->base, far, gw->gateway->config->timeouts.connect_ms,
+			   &f->announcement_events);
 }
 
 /* ---- the end ---- */
@@ -190,6 +319,7 @@ static void flow_free(struct flow *f)
 	struct egress_session *owner = f->session_owner;
 
 	timer_cancel(gw->base.loop, &f->idle);
+	announcement_free(f->announcement);
 	dial_cancel(f->dial);
 	secure_cancel(f->secure);
 	session_open_cancel(f->opening);
@@ -209,6 +339,8 @@ void flow_close(struct flow *f, enum reason reason, const struct err *why)
 {
 	struct gateway_worker *gw = f->lane->gw;
 
+	greeting_cancel(f->greeting);
+	f->greeting = NULL;
 	log_end(f, reason, why);
 	counter_add(&gw->counters.ends[reason], 1);
 	counter_add(&gw->counters.bytes_to_far, f->relay.to_far.bytes);

@@ -6,7 +6,7 @@
  *      |            |
  *      +------------+--- any failure
  *
- * OPENING    near is there; the far side is being dialed, secured, judged
+ * OPENING    near is there; who the client is, is found out; the far side is being dialed, secured, judged, told of the client
  * RELAYING   the relay owns both streams
  *
  * Ingress: near is the application's socket, far the tunnel. Egress: near is the tunnel, far the service's
@@ -16,7 +16,9 @@
  */
 #pragma once
 
+#include "gateway/announcement.h"
 #include "gateway/gateway_internal.h"
+#include "gateway/greeting.h"
 #include "io/dial.h"
 #include "io/sock_stream.h"
 #include "relay/relay.h"
@@ -50,7 +52,14 @@ struct flow {
 	struct dial *dial;
 	struct secure *secure;
 	struct session_open *opening;
+	struct greeting *greeting;
+	struct announcement *announcement; /* what the far side is told first; until it has been */
 	union {
+		struct {
+			struct greeting_events greeting_events;
+			void (*begin)(struct flow *f);
+		};
+		struct announcement_events announcement_events;
 		struct dial_events dial_events;
 		struct session_open_events open_events;
 	};
@@ -63,7 +72,13 @@ struct flow {
 struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct endpoint *to,
 		      uint8_t descriptors);
 
-/* near and far are open: the rest is the relay's. */
+/*
+ * The captured socket is f->sock, not started. begin() comes when it is known who the client is, which is at once where
+ * no PROXY protocol is configured.
+ */
+void flow_greet(struct flow *f, void (*begin)(struct flow *f));
+
+/* near and far are open: the far side is told what is to be told, and the rest is the relay's. */
 void flow_relay(struct flow *f, struct stream *near, struct stream *far);
 
 /*

@@ -124,10 +124,22 @@ static int check_rights(const struct entry_conf *conf, struct err *e)
 			conf->path);
 }
 
+static int read_ranges(struct entry *en, const struct string_list *ranges, struct err *e)
+{
+	en->accept_from = ranges->count == 0 ? NULL : mem_new_array(ranges->count, sizeof(struct cidr));
+	for (size_t i = 0; i < ranges->count; i++) {
+		if (!cidr_parse(ranges->items[i], &en->accept_from[i]))
+			return err_set(e, ERR_CONFIG, "%s: proxy_protocol.accept_from: %s is not a range of addresses",
+				       en->conf->path, ranges->items[i]);
+		en->accept_from_count++;
+	}
+	return 0;
+}
+
 static int entry_init(struct gateway *g, struct entry *en, const struct entry_conf *conf, struct err *e)
 {
 	en->conf = conf;
-	if (check_rights(conf, e) < 0)
+	if (check_rights(conf, e) < 0 || read_ranges(en, &conf->proxy_protocol.accept_from, e) < 0)
 		return -1;
 	if (conf->kind == ENTRY_EGRESS && conf->attest == NULL)
 		en->dummy = g->dummy;
@@ -146,6 +158,7 @@ static int entry_init(struct gateway *g, struct entry *en, const struct entry_co
 
 static void entry_release(struct entry *en)
 {
+	free(en->accept_from);
 	attester_free(en->attester);
 	verifier_free(en->verifier);
 }

@@ -16,6 +16,7 @@
 #include "capture/listener.h"
 #include "config/config.h"
 #include "gateway/gateway.h"
+#include "io/cidr.h"
 #include "io/loop.h"
 #include "io/pool.h"
 #include "io/worker.h"
@@ -35,6 +36,8 @@ struct entry {
 	struct verifier *verifier;
 	struct identity *dummy;
 	uint16_t listen_port; /* netfilter: found by the first worker */
+	struct cidr *accept_from; /* proxy_protocol */
+	size_t accept_from_count;
 };
 
 struct lane {

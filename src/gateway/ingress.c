@@ -115,22 +115,27 @@ static void open_mux(struct flow *f)
 
 /* ---- begin ---- */
 
-void ingress_captured(struct lane *lane, const struct captured *c)
+static void begin(struct flow *f)
 {
-	bool mux = lane->pool != NULL;
-	struct flow *f = flow_new(lane, &c->client, &c->to, mux ? MUX_DESCRIPTORS : RAW_DESCRIPTORS);
 	struct err why;
 
-	sock_stream_init(&f->sock, &lane->gw->base, c->fd);
-	f->sock.abrupt = lane->entry->conf->netfilter != NULL;
 	f->sock_events.ready = on_client_ready;
 	f->sock.stream.events = &f->sock_events;
 	if (sock_stream_start(&f->sock, &why) < 0) {
 		flow_close(f, REASON_INTERNAL, &why);
 		return;
 	}
-	if (mux)
+	if (f->lane->pool != NULL)
 		open_mux(f);
 	else
 		open_raw(f);
+}
+
+void ingress_captured(struct lane *lane, const struct captured *c)
+{
+	struct flow *f = flow_new(lane, &c->client, &c->to, lane->pool != NULL ? MUX_DESCRIPTORS : RAW_DESCRIPTORS);
+
+	sock_stream_init(&f->sock, &lane->gw->base, c->fd);
+	f->sock.abrupt = lane->entry->conf->netfilter != NULL;
+	flow_greet(f, begin);
 }

@@ -55,6 +55,13 @@ static enum io_result pull(struct stream *stream, struct bytes *view)
 	}
 	if (!stream->readable)
 		return IO_AGAIN;
+	if (s->vet != NULL) {
+		enum io_result result = s->vet(s);
+
+		if (result != IO_OK)
+			return result;
+		s->vet = NULL;
+	}
 	size = pool_read_size(s->worker->pool, POOL_PIECE_SIZE);
 	do {
 		n = recv(s->watch.fd, scratch, size, 0);

@@ -19,6 +19,8 @@ struct sock_stream {
 	struct stream stream;
 	struct worker *worker;
 	struct watch watch;
+	/* NULL, or looks at the first bytes before they are pulled, until it says IO_OK; else pull() says what it says. */
+	enum io_result (*vet)(struct sock_stream *s);
 	struct pool_buf *left; /* read, not yet consumed */
 	struct bytes view;     /* in the worker's scratch, between pull and consumed */
 	bool abrupt;	       /* close() would be a reset (sock_listen_options.abrupt): an orderly end says otherwise */
