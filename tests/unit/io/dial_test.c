@@ -192,6 +192,126 @@ static void a_taken_port_is_an_error_that_names_it(void **state)
 	close(fd);
 }
 
+static struct dial *dial_from(struct fixture *x, const char *from, uint16_t from_port, const char *host, uint16_t port)
+{
+	struct dial_options options = { .to = endpoint_of(host, port),
+					.connect_ms = 2000,
+					.resolve_ms = 5000,
+					.sock = &x->sock };
+
+	assert_true(sock_addr_parse(from, from_port, &options.from));
+	return dial_start(&x->worker, &options, &x->events);
+}
+
+static void skip_without_rights(void)
+{
+	struct err e;
+
+	if (sock_probe_rights(&e) < 0)
+		skip();
+}
+
+static void the_address_to_dial_from_shows(void **state)
+{
+	struct fixture *x = *state;
+	struct sock_addr client = { 0 };
+	socklen_t len = sizeof(client);
+	uint16_t port;
+	int fd = listen_on(x, "127.0.0.1", &port);
+
+	skip_without_rights();
+	dial_from(x, "127.0.0.5", 0, "127.0.0.1", port);
+	loop_run(x->worker.loop);
+	assert_true(x->fd >= 0);
+	assert_int_equal(getsockname(x->fd, &client.any, &len), 0);
+	assert_int_equal(client.v4.sin_addr.s_addr, htonl(0x7f000005));
+	assert_int_not_equal(sock_addr_port(&client), 0);
+	close(fd);
+}
+
+/* Its port as well, and the same one towards another destination; the same destination twice is one too many. */
+static void the_port_to_dial_from_shows_and_can_be_taken(void **state)
+{
+	struct fixture *x = *state;
+	struct sock_addr client = { 0 };
+	socklen_t len = sizeof(client);
+	uint16_t ports[2];
+	int fds[2] = { listen_on(x, "127.0.0.1", &ports[0]), listen_on(x, "127.0.0.1", &ports[1]) };
+	int first;
+
+	skip_without_rights();
+	dial_from(x, "127.0.0.5", 0, "127.0.0.1", ports[0]);
+	loop_run(x->worker.loop);
+	assert_true(x->fd >= 0);
+	first = x->fd;
+	assert_int_equal(getsockname(first, &client.any, &len), 0);
+	sock_set_abort(first);
+	close(first);
+
+	x->fd = -1;
+	dial_from(x, "127.0.0.5", sock_addr_port(&client), "127.0.0.1", ports[1]);
+	loop_run(x->worker.loop);
+	assert_true(x->fd >= 0);
+	first = x->fd;
+	x->fd = -1;
+	dial_from(x, "127.0.0.5", sock_addr_port(&client), "127.0.0.1", ports[1]);
+	loop_run(x->worker.loop);
+	assert_true(x->failed);
+	assert_int_equal(x->failure, DIAL_SOURCE);
+	assert_non_null(strstr(x->why.text, "127.0.0.5"));
+	close(first);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void a_name_is_reached_in_the_family_to_dial_from_only(void **state)
+{
+	struct fixture *x = *state;
+	uint16_t port;
+	int fd = listen_on(x, "127.0.0.1", &port);
+
+	skip_without_rights();
+	dial_from(x, "127.0.0.5", 0, "localhost", port);
+	loop_run(x->worker.loop);
+	assert_true(x->fd >= 0);
+	close(x->fd);
+	x->fd = -1;
+
+	dial_from(x, "::1", 0, "127.0.0.1", port);
+	loop_run(x->worker.loop);
+	assert_true(x->failed);
+	assert_int_equal(x->failure, DIAL_RESOLVE);
+	assert_non_null(strstr(x->why.text, "IPv6"));
+	close(fd);
+}
+
+static int listen_again(struct fixture *x, uint16_t port, bool sole)
+{
+	struct sock_listen_options how = { .shared = true, .sole = sole };
+	struct sock_addr a;
+	struct err e;
+
+	assert_true(sock_addr_parse("127.0.0.1", port, &a));
+	return sock_listen(&a, &x->sock, &how, &e);
+}
+
+static void a_sole_listener_lets_ours_in_and_fails_where_somebody_is(void **state)
+{
+	struct fixture *x = *state;
+	struct sock_addr a = { 0 };
+	socklen_t len = sizeof(a);
+	int first = listen_again(x, 0, true);
+	int second;
+
+	assert_true(first >= 0);
+	assert_int_equal(getsockname(first, &a.any, &len), 0);
+	second = listen_again(x, sock_addr_port(&a), false);
+	assert_true(second >= 0);
+	assert_int_equal(listen_again(x, sock_addr_port(&a), true), -1);
+	close(first);
+	close(second);
+}
+
 #define dial_test(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
 int main(void)
@@ -204,6 +324,10 @@ int main(void)
 		dial_test(a_cancelled_dial_says_nothing_more),
 		dial_test(ipv6_literals_are_taken_with_and_without_brackets),
 		dial_test(a_taken_port_is_an_error_that_names_it),
+		dial_test(the_address_to_dial_from_shows),
+		dial_test(the_port_to_dial_from_shows_and_can_be_taken),
+		dial_test(a_name_is_reached_in_the_family_to_dial_from_only),
+		dial_test(a_sole_listener_lets_ours_in_and_fails_where_somebody_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
