@@ -352,8 +352,12 @@ static void print_route(const struct route_found *f, struct buf *out)
 	const char *ip = f->at.family == AF_INET ? "ip" : "ip -6";
 
 	if (f->has_rule)
-		buf_format(out, "%s rule del pref %u fwmark 0x%x/0x%x lookup %u protocol %u\n", ip, f->priority, f->at.mark,
-			   f->at.mask, f->at.table, f->at.protocol);
+		buf_format(out, "%s rule del pref %u fwmark 0x%x/0x%x lookup %u", ip, f->priority, f->at.mark, f->at.mask,
+			   f->at.table);
+	if (f->has_rule && f->rule_protocol != 0)
+		buf_format(out, " protocol %u", f->rule_protocol);
+	if (f->has_rule)
+		buf_append_str(out, "\n");
 	if (f->has_route)
 		buf_format(out, "%s route del local default dev lo table %u proto %u\n", ip, f->at.table, f->at.protocol);
 }
@@ -402,13 +406,15 @@ static int remove_chains(struct cleanup *c, size_t flavour, size_t family, struc
 	return rc;
 }
 
-/* The names of those that have left a journal, so that no gateway of these starts meanwhile. */
+/* The names of those that have left a file, so that no gateway of these starts meanwhile. */
 static int hold_names(struct cleanup *c, struct instance **held, struct err *e)
 {
 	for (size_t i = 0; i < c->instances.count; i++) {
-		if (!is_doomed_journal(c, &c->instances.items[i]))
+		const struct instance_seen *s = &c->instances.items[i];
+
+		if (s->lives || s->refused.kind != ERR_NONE || (c->instance != NULL && strcmp(c->instance, s->name) != 0))
 			continue;
-		held[i] = instance_open(c->instances.items[i].name, e);
+		held[i] = instance_open(s->name, e);
 		if (held[i] == NULL)
 			return -1;
 	}

@@ -28,6 +28,7 @@
 #define LOCK_SUFFIX ".lock"
 #define JOURNAL_SUFFIX ".undo"
 #define WAIT_MS 6000 /* what a guard needs after its gateway's death, and a little more */
+#define LIVING_MS 500 /* a process that is being killed still lives for a moment */
 #define STEP_MS 50
 
 struct instance {
@@ -236,7 +237,7 @@ static enum lock_result try_lock(struct instance *i, bool *living, pid_t *pid)
 
 static int take_locks(struct instance *i, struct err *e)
 {
-	uint64_t deadline = clock_ms() + WAIT_MS;
+	uint64_t begin = clock_ms();
 	pid_t pid = 0;
 	bool living;
 
@@ -249,7 +250,7 @@ static int take_locks(struct instance *i, struct err *e)
 		case LOCK_FAILED:
 			return err_errno(e, ERR_SYSTEM, "lock %s/%s", i->folder_path, i->lock_name);
 		case LOCK_HELD:
-			if (living || clock_ms() >= deadline)
+			if (clock_ms() >= begin + (living ? LIVING_MS : WAIT_MS))
 				return refuse_held(i->name, pid, e);
 			poll(NULL, 0, STEP_MS);
 		}

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REASON_MAX 200
+#define REASON_MAX 120
 
 struct nft_session {
 	struct nft_ctx *ctx;
@@ -37,21 +37,23 @@ void nft_close(struct nft_session *s)
 	free(s);
 }
 
-/* The library's text is "/dev/stdin:3:1-9: Error: Could not process rule: reason" and then the line with a mark below it. */
+/* The library's text is "/dev/stdin:3:1-9: Error: Could not process rule: reason", the line below it, and a mark below that. */
 static int say_failed(struct nft_session *s, const char *what, struct err *e)
 {
 	const char *text = nft_ctx_get_error_buffer(s->ctx);
 	const char *reason = text != NULL ? strstr(text, "Error: ") : NULL;
-	int len;
+	const char *line;
+	int reason_len, line_len;
 
 	if (text == NULL || *text == '\0')
 		return err_set(e, ERR_SYSTEM, "nft: %s: %s", what, strerror(errno));
 	if (reason == NULL)
 		reason = text;
-	len = (int)strcspn(reason, "\n");
-	if (reason[len] == '\n' && reason[len + 1] != '\0')
-		len += 1 + (int)strcspn(reason + len + 1, "\n");
-	return err_set(e, ERR_SYSTEM, "nft: %s: %.*s", what, MIN(len, REASON_MAX), reason);
+	reason_len = (int)strcspn(reason, "\n");
+	line = reason[reason_len] == '\n' ? reason + reason_len + 1 : "";
+	line_len = (int)strcspn(line, "\n");
+	return err_set(e, ERR_SYSTEM, "nft: %s: %.*s%s%.*s", what, MIN(reason_len, REASON_MAX), reason,
+		       line_len > 0 ? ": " : "", MIN(line_len, REASON_MAX), line);
 }
 
 int nft_load(struct nft_session *s, const char *text, const char *what, struct err *e)

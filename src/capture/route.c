@@ -396,22 +396,24 @@ static bool is_upstream_rule(const struct seen_rule *r)
 	uint32_t nth = r->at.mark - CAPTURE_MARK_FIRST;
 
 	return r->at.family == AF_INET && r->at.mask == UPSTREAM_MASK && nth < UPSTREAM_ENTRIES_MAX &&
-	       r->at.table == CAPTURE_TABLE_FIRST + nth && r->at.protocol == RTPROT_BOOT;
+	       r->at.table == CAPTURE_TABLE_FIRST + nth && r->at.protocol <= RTPROT_STATIC;
 }
 
 static void find_rules(const struct scan *s, uint8_t protocol, struct route_list *list)
 {
 	for (size_t i = 0; i < s->rule_count; i++) {
 		const struct seen_rule *r = &s->rules[i];
-		struct route_found f = { .at = r->at, .priority = r->priority, .has_rule = true };
+		struct route_found f = { .at = r->at, .priority = r->priority, .rule_protocol = r->at.protocol, .has_rule = true };
 
-		if (r->at.protocol == protocol && r->priority == ROUTE_RULE_PRIORITY)
+		if (r->at.protocol == protocol && r->priority == ROUTE_RULE_PRIORITY) {
 			f.maker = ROUTE_OURS;
-		else if (is_upstream_rule(r))
+		} else if (is_upstream_rule(r)) {
 			f.maker = ROUTE_UPSTREAM;
-		else
+			f.at.protocol = RTPROT_BOOT; /* what iproute2 gives a route */
+		} else {
 			continue;
-		f.has_route = scan_has_route(s, &r->at);
+		}
+		f.has_route = scan_has_route(s, &f.at);
 		list_add(list, f);
 	}
 }
@@ -459,13 +461,15 @@ int route_find(uint8_t protocol, struct route_list *list, struct err *e)
 
 int route_remove_found(const struct route_found *f, struct err *e)
 {
+	struct policy_route rule = f->at;
 	struct netlink n;
 	int rc = 0;
 
 	if (netlink_open(&n, e) != 0)
 		return -1;
+	rule.protocol = f->rule_protocol;
 	if (f->has_rule)
-		rc = delete_rule(&n, &f->at, f->priority, e);
+		rc = delete_rule(&n, &rule, f->priority, e);
 	if (rc == 0 && f->has_route)
 		rc = delete_route(&n, &f->at, e);
 	mnl_socket_close(n.sock);

@@ -33,7 +33,8 @@ enum route_maker {
 struct route_found {
 	struct policy_route at;
 	enum route_maker maker;
-	uint32_t priority; /* of the rule */
+	uint32_t priority;     /* of the rule */
+	uint8_t rule_protocol; /* at.protocol is that of the route */
 	bool has_rule;
 	bool has_route;
 };

@@ -15,7 +15,7 @@
 #include "base/clock.h"
 
 #define PIECE 65536
-#define ERROR_LINE_MAX 160
+#define ERROR_TEXT_MAX 180
 
 static const char *const folders[] = { "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin" };
 
@@ -202,14 +202,21 @@ int tool_run(const struct tool_run *run, struct err *e)
 	return rc;
 }
 
+/* What it wrote, on one line: some tools begin with a line that holds only their name. */
 static int say_failed(const struct tool_run *run, int status, struct buf *errors, struct err *e)
 {
-	const char *text = buf_str(errors);
-	int len = (int)MIN(strcspn(text, "\n"), (size_t)ERROR_LINE_MAX);
+	char text[ERROR_TEXT_MAX];
+	size_t len = MIN(errors->len, sizeof(text) - 1);
 
+	memcpy(text, buf_str(errors), len);
+	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
+		len--;
+	text[len] = '\0';
+	for (char *at = strchr(text, '\n'); at != NULL; at = strchr(at, '\n'))
+		*at = ' ';
 	if (len == 0)
 		return err_set(e, ERR_SYSTEM, "%s ended with status %d", run->argv[0], status);
-	return err_set(e, ERR_SYSTEM, "%s: status %d: %.*s", run->argv[0], status, len, text);
+	return err_set(e, ERR_SYSTEM, "%s: status %d: %s", run->argv[0], status, text);
 }
 
 int tool_run_ok(const struct tool_run *run, struct err *e)

@@ -28,5 +28,5 @@ char *tool_find(const char *name);
 /* The exit status; 128 + n after signal n. -1: could not be run, took too long, or wrote too much. */
 int tool_run(const struct tool_run *run, struct err *e) MUST_CHECK;
 
-/* The same, and anything but status 0 is an error with the first line that the tool wrote about it. */
+/* The same, and anything but status 0 is an error with what the tool wrote about it. */
 int tool_run_ok(const struct tool_run *run, struct err *e) MUST_CHECK;

@@ -1,0 +1,356 @@
+"""
+The guard of the rules (src/capture/guard.h), with a gateway that does nothing else: build/*/guard_stand_in. What is
+foreign is the same before and after, whoever was killed when.
+"""
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.gateway import BINARY
+from harness.process import Process
+from harness.wait import until
+
+netns = pytest.importorskip("harness.netns")
+Topology, skip_without_namespaces = netns.Topology, netns.skip_without_namespaces
+
+STAND_IN = str(Path(BINARY).parent / "guard_stand_in")
+RUN = Path("/run/tng")
+
+# What others have: a rule that looks like Docker's, a chain with a name near to ours, a route in our table.
+FOREIGN = """
+    iptables -t nat -A PREROUTING -p tcp --dport 8081 -j DNAT --to-destination 172.17.0.2:80
+    iptables -t mangle -N TNG_FOREIGN
+    iptables -t mangle -A TNG_FOREIGN -p tcp -j RETURN
+    iptables -t mangle -A OUTPUT -p udp -j TNG_FOREIGN
+    iptables -t mangle -A PREROUTING -p udp -j MARK --set-mark 7
+    ip6tables -t mangle -A OUTPUT -p udp -j MARK --set-mark 7
+    ip6tables -t mangle -A PREROUTING -p udp -j MARK --set-mark 7
+    nft add table inet tngx
+    nft add chain inet tngx c
+    ip link add d0 type veth peer name d1
+    ip link set d0 up
+    ip addr add 10.99.0.1/24 dev d0
+    ip route add 198.51.100.0/24 dev d0 table 239
+    ip rule add pref 5650 fwmark 0x7/0xff lookup 239
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def namespaces():
+    skip_without_namespaces()
+    if not os.access(STAND_IN, os.X_OK):
+        pytest.skip(f"{STAND_IN} is not built")
+
+
+@pytest.fixture
+def host(stack):
+    made = Topology()
+    stack.add(made, made.remove)
+    h = made.host("h")
+    h.lines(FOREIGN)
+    # Routes of the kernel's own appear as the link comes up; and iptables makes its tables at the first look.
+    h.run("ip", "-6", "addr", "flush", "dev", "d0")
+    return h
+
+
+def files(h):
+    inode = os.stat(h.path).st_ino
+    return sorted(p.name for p in RUN.glob(f"{inode}.*")) if RUN.exists() else []
+
+
+def has_own(h):
+    """Anything of ours, by whatever it is known."""
+    text = h.state()
+    return bool(re.search(r"table inet tng\b|table inet tng_|TNG_0_|TNG_b_|proto 235|tng:", text))
+
+
+class StandIn(Process):
+    def __init__(self, h, backend, on_exit="open", instance="0", mark=566, broken=False, started=True):
+        super().__init__([*h.within, STAND_IN, backend, on_exit, instance, str(mark), *(["broken"] if broken else [])],
+                         f"stand-in {instance}", stdin=subprocess.PIPE)
+        if started:
+            self.wait_line("^started$")
+
+    def tell(self, wish):
+        self.child.stdin.write(wish.encode() + b"\n")
+        self.child.stdin.flush()
+
+    def do(self, wish, answer):
+        count = sum(bool(re.search(answer, line)) for line in self.lines)
+        self.tell(wish)
+        self.wait_line(answer, count=count + 1)
+        return self
+
+    @property
+    def guard(self):
+        """Its process id: the child of the name tng-guard."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        named = [int(c) for c in children if Path(f"/proc/{c}/comm").read_text().strip() == "tng-guard"]
+        assert len(named) == 1, children
+        return named[0]
+
+    def finish(self):
+        if self.child.poll() is None:
+            self.child.stdin.close()
+        self.child.wait()
+        self.ended = True
+        self._reader.join()
+        self.assert_no_sanitizer_report()
+
+
+@pytest.fixture
+def gateway(stack, host):
+    def start(*args, **options):
+        made = StandIn(options.pop("on", host), *args, **options)
+        return stack.add(made, made.finish)
+
+    return start
+
+
+def cleanup(h, *args, dry=False):
+    return subprocess.run([*h.within, STAND_IN, "cleanup-dry" if dry else "cleanup", *args], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, check=False)
+
+
+backends = pytest.mark.parametrize("backend", ["nft", "iptables"])
+
+
+@backends
+def test_a_stop_leaves_everything_as_it_was(host, gateway, backend):
+    before = host.state()
+    g = gateway(backend).do("apply", "^standing$")
+    during = host.state()
+    assert ("table inet tng {" in during) == (backend == "nft")
+    assert ("-j TNG_0_OUT" in during) == (backend == "iptables")
+    assert during.count("fwmark 0x236/0xffffff lookup 239") == 2
+    g.do("stop", "^stopped$")
+    assert host.state() == before
+    assert files(host) == []
+
+
+@backends
+def test_rules_that_the_kernel_refuses_leave_everything_as_it_was(host, gateway, backend):
+    before = host.state()
+    gateway(backend, broken=True).do("apply", "No such file or directory|NOWHERE")
+    assert host.state() == before
+
+
+@backends
+def test_after_a_sigkill_there_is_a_block_and_then_nothing(host, gateway, backend):
+    before = host.state()
+    g = gateway(backend).do("apply", "^standing$")
+    killed = time.monotonic()
+    g.child.kill()
+    block = r"daddr 192\.0\.2\.0/24 tcp dport 8080 drop" if backend == "nft" else r"TNG_0_OUT -d 192\.0\.2\.0/24 .*DROP"
+    until("the block stands", lambda: re.search(block, host.state()))
+    until("everything is gone", lambda: host.state() == before)
+    assert time.monotonic() - killed < 5
+    until("the files are gone", lambda: files(host) == [])
+
+
+@backends
+def test_with_drop_the_block_stays_until_the_next_start(host, gateway, backend):
+    before = host.state()
+    g = gateway(backend, "drop").do("apply", "^standing$")
+    g.child.kill()
+    block = r"daddr 192\.0\.2\.0/24 tcp dport 8080 drop" if backend == "nft" else r"TNG_0_OUT -d 192\.0\.2\.0/24 .*DROP"
+    g.wait_line("is blocked from now on")
+    g.child.wait()
+    assert re.search(block, host.state())
+    assert "flags owner" not in host.state()
+
+    again = gateway(backend, "open").do("apply", "^standing$")
+    assert not re.search(block, host.state())
+    again.do("stop", "^stopped$")
+    assert host.state() == before
+
+
+def test_a_block_of_the_other_back_end_gives_way_as_well(host, gateway):
+    before = host.state()
+    g = gateway("iptables", "drop").do("apply", "^standing$").do("stop", "^stopped$")
+    g.tell("end")
+    assert "TNG_0_OUT" in host.state()
+    again = gateway("nft").do("apply", "^standing$")
+    assert "TNG_0_OUT" not in host.state()
+    again.do("stop", "^stopped$")
+    assert host.state() == before
+
+
+@backends
+def test_a_gateway_killed_at_any_moment_of_the_start_leaves_nothing(host, gateway, backend):
+    """Every millisecond or so; the guard is then anywhere between its birth and the rules."""
+    before = host.state()
+    for step in range(8):
+        g = gateway(backend, started=step > 1)
+        if step > 1:
+            g.tell("apply")
+        time.sleep(step * (0.004 if backend == "nft" else 0.015))
+        g.child.kill()
+        g.child.wait()
+        # Who was killed before there was a guard leaves an empty lock file: nobody holds it, and the next one takes it.
+        until(f"nothing is left after step {step}",
+              lambda: not has_own(host) and not any(f.endswith(".undo") for f in files(host)), 8)
+    assert host.state() == before
+
+
+@backends
+def test_when_the_guard_is_killed_the_gateway_sees_it_and_clears_up(host, gateway, backend):
+    before = host.state()
+    g = gateway(backend).do("apply", "^standing$")
+    os.kill(g.guard, signal.SIGKILL)
+    g.do("watch", "^gone$")
+    g.do("free", "^freed$")
+    assert host.state() == before
+
+
+@backends
+def test_when_both_are_killed_the_next_start_replays_the_journal(host, gateway, backend):
+    before = host.state()
+    g = gateway(backend).do("apply", "^standing$")
+    guard = g.guard
+    os.kill(g.pid, signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    g.child.kill()
+    g.child.wait()
+    assert has_own(host)
+    assert any(name.endswith(".undo") for name in files(host))
+    assert "table inet tng " not in host.state()  # the kernel has taken it
+
+    # Another configuration: its routes are others, and the old ones go all the same.
+    again = gateway(backend, mark=570).do("apply", "^standing$")
+    again.wait_line("replaying the journal")
+    assert "0x236/" not in host.state() and "0x23a/" in host.state()
+    again.do("stop", "^stopped$")
+    assert host.state() == before
+
+
+@backends
+def test_when_both_are_killed_cleanup_takes_it_away(host, gateway, backend):
+    before = host.state()
+    g = gateway(backend, "drop").do("apply", "^standing$")
+    guard = g.guard
+    os.kill(g.pid, signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    g.child.kill()
+    g.child.wait()
+    dry = cleanup(host, dry=True)
+    assert dry.returncode == 0 and "ip rule del pref 5650 fwmark 0x236/0xffffff lookup 239 protocol 235" in dry.stdout
+    assert has_own(host)
+    done = cleanup(host)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert host.state() == before and files(host) == []
+    assert cleanup(host).stdout == ""
+
+
+def test_the_commands_of_a_dry_run_do_the_same(host, gateway):
+    before = host.state()
+    g = gateway("iptables").do("apply", "^standing$")
+    guard = g.guard
+    os.kill(g.pid, signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    g.child.kill()
+    g.child.wait()
+    host.run("sh", "-e", stdin=cleanup(host, dry=True).stdout)
+    assert host.state() == before
+
+
+def test_cleanup_leaves_alone_what_runs(host, gateway):
+    gateway("iptables").do("apply", "^standing$")
+    gateway("nft", instance="b", mark=567).do("apply", "^standing$")
+    standing = host.state()
+    done = cleanup(host)
+    assert done.returncode == 1
+    assert 'instance "0" runs as process' in done.stderr and 'instance "b" runs as process' in done.stderr
+    assert host.state() == standing
+
+
+def test_cleanup_takes_away_what_upstream_left(host):
+    before = host.state()
+    host.lines("""
+        iptables -t nat -N TNG_EGRESS_0
+        iptables -t nat -A TNG_EGRESS_0 -p tcp -m mark --mark 565 -j RETURN
+        iptables -t nat -I PREROUTING 1 -p tcp -j TNG_EGRESS_0
+        iptables-legacy -t mangle -N TNG_INGRESS_0_PREROUTING
+        iptables-legacy -t mangle -I PREROUTING 1 -p tcp -j TNG_INGRESS_0_PREROUTING
+        ip route add local default dev lo table 239
+        ip rule add fwmark 566/0xffffff table 239""")
+    done = cleanup(host)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert _without_empty_legacy(host.state()) == _without_empty_legacy(before)
+
+
+def _without_empty_legacy(state):
+    """The legacy tool leaves its table behind as soon as it was used, with nothing in it."""
+    return re.sub(r"\*mangle\n(:[A-Z]+ ACCEPT \n)+COMMIT\n", "", state)
+
+
+def test_two_instances_stand_side_by_side_and_share_a_route(host, gateway):
+    before = host.state()
+    one = gateway("nft").do("apply", "^standing$")
+    other = gateway("iptables", instance="b").do("apply", "^standing$")
+    one.do("stop", "^stopped$")
+    assert "fwmark 0x236/0xffffff lookup 239" in host.state()
+    other.do("stop", "^stopped$")
+    assert host.state() == before
+
+
+def test_the_same_name_twice_is_refused_with_the_pid(host, gateway):
+    one = gateway("nft")
+    second = gateway("nft", started=False)
+    second.wait_line(rf'instance "0" is in use by process {one.pid}\b')
+
+
+def test_the_same_name_in_another_namespace_is_another_instance(host, gateway, stack):
+    made = Topology()
+    stack.add(made, made.remove)
+    elsewhere = made.host("elsewhere")
+    gateway("nft").do("apply", "^standing$")
+    gateway("nft", on=elsewhere).do("apply", "^standing$")
+
+
+def test_a_new_start_waits_for_the_guard_of_a_gateway_that_died(host, gateway):
+    gateway("nft").do("apply", "^standing$").child.kill()
+    gateway("nft").do("apply", "^standing$").do("stop", "^stopped$")
+
+
+def test_upstream_running_is_refused_with_an_explanation(host, gateway, stack):
+    with host:
+        s = socket.socket(socket.AF_UNIX)
+        stack.add(s, s.close)
+        s.bind(b"\0tng")
+    second = gateway("nft", started=False)
+    second.wait_line(rf"an upstream TNG runs in this network namespace \(process {os.getpid()} has bound @tng\)")
+
+
+def test_a_tampered_journal_is_refused_by_its_name(host, gateway):
+    inode = os.stat(host.path).st_ino
+    RUN.mkdir(mode=0o700, exist_ok=True)
+    path = RUN / f"{inode}.0.undo"
+    path.write_text('{"tng_undo": 1, "commands": ["rm -rf /"]}')
+    path.chmod(0o600)
+    try:
+        g = gateway("nft").do("apply", rf"{path.parent}: {path.name}: not an undo journal")
+        assert not has_own(host)
+        g.tell("end")
+    finally:
+        path.unlink()
+
+
+def test_the_guard_keeps_no_right_and_no_descriptor_that_it_does_not_need(host, gateway):
+    g = gateway("nft").do("apply", "^standing$")
+    status = Path(f"/proc/{g.guard}/status").read_text()
+    assert re.search(r"CapPrm:\s*0000000000001000\n", status)  # CAP_NET_ADMIN
+    assert re.search(r"CapBnd:\s*0000000000001000\n", status)
+    assert re.search(r"NoNewPrivs:\s*1\n", status)
+    assert os.getsid(g.guard) == g.guard
+    targets = [os.readlink(f"/proc/{g.guard}/fd/{fd}") for fd in os.listdir(f"/proc/{g.guard}/fd")]
+    assert len([t for t in targets if t.startswith("socket:")]) == 3, targets  # pair, address, nftables
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(g.guard, signum)
+    g.do("stop", "^stopped$")
