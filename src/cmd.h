@@ -20,6 +20,9 @@ int cmd_check(const struct cmd_line *line);
 /* tng lab: argv[0] is "lab". */
 int cmd_lab(int argc, char **argv);
 
+/* tng doctor, tng precheck: argv[0] is the command. */
+int cmd_doctor(int argc, char **argv);
+
 /* topic: a command's name, or NULL for the whole. To standard output. */
 int cmd_help(const char *topic);
 int cmd_version(void);

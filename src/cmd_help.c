@@ -23,6 +23,7 @@ static const char overview[] =
 	"  launch -c FILE    run the gateway that FILE describes, until SIGTERM or SIGINT\n"
 	"  check -c FILE     tell every mistake in FILE, or print it with all defaults filled in\n"
 	"  lab --dir DIR     simulate the attestation components, for trying things out without a TEE\n"
+	"  doctor            say what would keep capture by the kernel from working here (also: precheck)\n"
 	"  help [COMMAND]    this text, or that of a command\n"
 	"\n"
 	"  --version         versions of tng and its libraries, and the AES code in use\n"
@@ -74,10 +75,13 @@ static const char check_text[] =
 int cmd_help(const char *topic)
 {
 	char lab[] = "lab";
+	char doctor[] = "doctor";
 	char help[] = "--help";
 
 	if (topic != NULL && strcmp(topic, "lab") == 0)
 		return cmd_lab(2, (char *[]){ lab, help, NULL });
+	if (topic != NULL && (strcmp(topic, "doctor") == 0 || strcmp(topic, "precheck") == 0))
+		return cmd_doctor(2, (char *[]){ doctor, help, NULL });
 	if (topic == NULL)
 		fputs(overview, stdout);
 	else

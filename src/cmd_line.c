@@ -65,6 +65,8 @@ static const struct {
 	{ "launch", COMMAND_LAUNCH, false },
 	{ "check", COMMAND_CHECK, false },
 	{ "lab", COMMAND_LAB, false },
+	{ "doctor", COMMAND_DOCTOR, false },
+	{ "precheck", COMMAND_DOCTOR, false },
 	{ "help", COMMAND_HELP, false },
 	{ "exec", COMMAND_HELP, true },
 	{ "tools", COMMAND_HELP, true },
@@ -238,6 +240,7 @@ int cmd_line_parse(int argc, char **argv, struct cmd_line *line, struct err *e)
 	case COMMAND_CHECK:
 		return read_config_command(argc - first, argv + first, line, e);
 	case COMMAND_LAB:
+	case COMMAND_DOCTOR:
 		line->rest_count = argc - first;
 		line->rest = argv + first;
 		return 0;

@@ -12,7 +12,7 @@
 #include "base/log_options.h"
 #include "config/config.h"
 
-enum command { COMMAND_LAUNCH, COMMAND_CHECK, COMMAND_LAB, COMMAND_HELP, COMMAND_VERSION };
+enum command { COMMAND_LAUNCH, COMMAND_CHECK, COMMAND_LAB, COMMAND_DOCTOR, COMMAND_HELP, COMMAND_VERSION };
 
 struct cmd_line {
 	enum command command;
@@ -20,7 +20,7 @@ struct cmd_line {
 	const char *config_content;
 	struct log_request log;
 	const char *topic;	    /* COMMAND_HELP, or NULL */
-	int rest_count;		    /* COMMAND_LAB: its own argv */
+	int rest_count;		    /* COMMAND_LAB, COMMAND_DOCTOR: its own argv */
 	char **rest;
 };
 

@@ -108,6 +108,8 @@ static int run(int argc, char **argv)
 	case COMMAND_CHECK:
 	case COMMAND_LAB:
 		return run_with_log(&line);
+	case COMMAND_DOCTOR:
+		return cmd_doctor(line.rest_count, line.rest);
 	case COMMAND_HELP:
 		return cmd_help(line.topic);
 	case COMMAND_VERSION:

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* doctor_internal - what the files of the doctor share. */
+#pragma once
+
+#include <sys/capability.h>
+
+#include "base/err.h"
+#include "capture/doctor.h"
+
+/* What a configuration needs of the host; without one, what any capture needs. */
+struct doctor_needs {
+	bool capture;	   /* any at all */
+	bool redirect;
+	bool tproxy;
+	bool ipv6;
+	bool ipset;
+	bool cgroup;
+	bool queue;	   /* NFQUEUE */
+	bool forward;	   /* what passes through this host */
+	bool transparent;  /* sockets with foreign addresses */
+	bool nft;	   /* by the back end that is configured */
+	bool iptables;
+	bool any_backend;  /* auto: one of them */
+	bool given;	   /* there is a configuration */
+};
+
+/* One that is not needed never fails: it is worth a note. found and advice are copied; advice NULL or "": none. */
+void doctor_add(struct doctor_report *r, const char *group, const char *name, enum doctor_result result, bool needed,
+		const char *advice, const char *fmt, ...) PRINTF_LIKE(7, 8);
+
+bool doctor_has_capability(cap_value_t which);
+
+/* doctor_scratch.c: the kernel's features; doctor_host.c: rights, tools, settings; doctor_running.c: what stands. */
+void doctor_try_kernel(const struct doctor_needs *needs, struct doctor_report *r);
+void doctor_look_at_host(const struct doctor_needs *needs, struct doctor_report *r);
+void doctor_look_at_running(const struct doctor_options *options, const struct doctor_needs *needs,
+			    struct doctor_report *r);

@@ -1,0 +1,152 @@
+"""tng doctor: what it finds on hosts that are made for it."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.gateway import BINARY
+
+netns = pytest.importorskip("harness.netns")
+Topology, skip_without_namespaces = netns.Topology, netns.skip_without_namespaces
+
+
+@pytest.fixture(scope="module", autouse=True)
+def namespaces():
+    skip_without_namespaces()
+
+
+@pytest.fixture
+def host(stack):
+    made = Topology()
+    stack.add(made, made.remove)
+    return made.host("h")
+
+
+def doctor(host, *args, before=()):
+    done = subprocess.run([*host.within, *before, BINARY, "doctor", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    return done
+
+
+class Report:
+    def __init__(self, done):
+        self.code = done.returncode
+        found = json.loads(done.stdout)
+        self.checks = found["checks"]
+        assert found["ok"] == (self.code == 0) == all(c["result"] != "fail" for c in self.checks)
+
+    def one(self, group, name):
+        named = [c for c in self.checks if (c["group"], c["name"]) == (group, name)]
+        assert len(named) == 1, named
+        return named[0]
+
+    def result(self, group, name):
+        return self.one(group, name)["result"]
+
+
+def report(host, *args, before=()):
+    return Report(doctor(host, "--json", *args, before=before))
+
+
+def test_a_host_that_can_capture_passes_and_is_left_as_it_was(host):
+    before = host.state()
+    found = report(host)
+    assert found.code == 0
+    assert found.result("rights", "CAP_NET_ADMIN") == "ok"
+    assert found.result("kernel, nftables", "table with an owner") == "ok"
+    assert found.result("kernel, iptables-nft", "TPROXY, IPv4") == "ok"
+    assert found.one("kernel, routes and sockets", "back end")["found"] == "nft"
+    assert host.state() == before
+
+
+def test_text_says_the_same_as_json(host):
+    done = doctor(host)
+    assert done.returncode == 0
+    assert "  ok      CAP_NET_ADMIN: there\n" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith(f"{sum(' ok  ' in l for l in done.stdout.splitlines())} ok, 0 failed")
+
+
+def test_missing_rights_fail_and_the_features_are_still_tried(host):
+    drop = shutil.which("setpriv")
+    if drop is None:
+        pytest.skip("setpriv is not installed")
+    found = report(host, before=(drop, "--bounding-set=-net_admin", "--inh-caps=-all"))
+    assert found.code == 1
+    assert found.result("rights", "CAP_NET_ADMIN") == "fail"
+    assert "AmbientCapabilities" in found.one("rights", "CAP_NET_ADMIN")["advice"]
+    # By a user namespace, where those are allowed.
+    if not any(c["name"] == "features" for c in found.checks):
+        assert found.result("kernel, nftables", "redirect") == "ok"
+    assert found.result("filters of others", "INPUT and FORWARD") == "unknown"
+
+
+def test_both_flavours_in_use_are_told(host):
+    if shutil.which("iptables-legacy") is None:
+        pytest.skip("iptables-legacy is not installed")
+    host.lines("""
+        iptables-nft -A INPUT -p udp -j ACCEPT
+        iptables-legacy -A INPUT -p udp -j ACCEPT""")
+    assert report(host).result("tools", "both flavours") == "warn"
+
+
+def test_filters_that_are_in_the_way_are_told(host):
+    host.lines("""
+        iptables -P INPUT DROP
+        iptables -A FORWARD -p tcp -j REJECT""")
+    found = report(host)
+    assert found.one("filters of others", "INPUT")["found"] == "its policy is DROP"
+    assert found.result("filters of others", "INPUT") == "warn"
+    assert found.result("filters of others", "FORWARD") == "note"  # nothing is forwarded without a configuration
+
+
+def test_bridges_that_call_iptables_are_told(host):
+    if not Path("/proc/sys/net/bridge").exists():
+        pytest.skip("br_netfilter is not loaded")
+    host.run("sysctl", "-q", "-w", "net.bridge.bridge-nf-call-iptables=1")
+    assert report(host).result("settings", "bridge-nf-call-iptables") == "note"
+    host.run("sysctl", "-q", "-w", "net.bridge.bridge-nf-call-iptables=0")
+    assert report(host).result("settings", "bridge-nf-call-iptables") == "ok"
+
+
+def test_strict_reverse_path_filter_with_marks_is_told(host):
+    host.sysctl(net__ipv4__conf__all__rp_filter=1)
+    assert report(host).result("settings", "rp_filter") == "ok"
+    host.sysctl(net__ipv4__conf__all__src_valid_mark=1)
+    assert report(host).result("settings", "rp_filter") == "warn"
+
+
+def test_upstream_running_is_a_failure(host, stack):
+    with host:
+        s = socket.socket(socket.AF_UNIX)
+    stack.add(s, s.close)
+    s.bind(b"\0tng")
+    found = report(host)
+    assert found.code == 1
+    assert found.one("gateways", "upstream's TNG")["found"] == f"process {os.getpid()} has bound @tng"
+
+
+def test_bypass_connects_with_the_mark(host, stack):
+    with host:
+        s = socket.create_server(("127.0.0.1", 0))
+    stack.add(s, s.close)
+    port = s.getsockname()[1]
+    # Who has not the mark is refused.
+    host.run("iptables", "-A", "OUTPUT", "-p", "tcp", "--dport", str(port), "-m", "mark", "!", "--mark", "565", "-j", "REJECT")
+    found = report(host, "--bypass", f"127.0.0.1:{port}")
+    assert found.result("connections", "past the rules") == "ok"
+    s.close()
+    found = report(host, "--bypass", f"127.0.0.1:{port}")
+    assert found.code == 1
+    assert "Connection refused" in found.one("connections", "past the rules")["found"]
+
+
+@pytest.mark.parametrize("args", [["--bypass"], ["--nothing"], ["word"], ["-c", "a", "--config-content", "{}"]])
+def test_a_wrong_command_line_prints_one_line_and_exits_with_2(args):
+    done = subprocess.run([BINARY, "precheck", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tng precheck: ")
