@@ -47,7 +47,7 @@ static int check_rights(struct err *e)
 }
 
 /* How it ended, for the log. */
-static void reap(struct guard *g, int flags)
+static void reap(struct guard *g)
 {
 	int status = 0;
 	pid_t rc;
@@ -55,10 +55,8 @@ static void reap(struct guard *g, int flags)
 	if (g->pid == 0)
 		return;
 	do {
-		rc = waitpid(g->pid, &status, flags);
+		rc = waitpid(g->pid, &status, 0);
 	} while (rc < 0 && errno == EINTR);
-	if (rc == 0)
-		return;
 	if (rc > 0 && WIFSIGNALED(status))
 		log_error("interception: the guard (process %d) was ended by signal %d", (int)g->pid, WTERMSIG(status));
 	g->pid = 0;
@@ -172,9 +170,17 @@ int guard_stop(struct guard *g, struct err *e)
 
 	if (rc == 0) {
 		g->stopped = true;
-		reap(g, 0);
+		reap(g);
 	}
 	return rc;
+}
+
+/* Its end of the socket pair is closed before it can be waited for. */
+static bool has_gone(struct guard *g)
+{
+	char byte;
+
+	return recv(g->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /* Somebody has killed it: what it would have taken away falls to us. */
@@ -195,13 +201,11 @@ void guard_free(struct guard *g)
 {
 	if (g == NULL)
 		return;
-	if (!g->stopped)
-		reap(g, WNOHANG);
+	if (g->stopped || has_gone(g))
+		reap(g);
 	if (!g->stopped && g->pid == 0)
 		clean_up_behind(g);
 	close(g->socket);
-	if (g->stopped)
-		reap(g, 0);
 	free(g->instance);
 	free(g);
 }
