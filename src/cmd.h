@@ -23,6 +23,10 @@ int cmd_lab(int argc, char **argv);
 /* tng doctor, tng precheck: argv[0] is the command. */
 int cmd_doctor(int argc, char **argv);
 
+/* tng iptables, tng cleanup-iptables: argv[0] is the command. */
+int cmd_iptables(int argc, char **argv);
+int cmd_cleanup_iptables(int argc, char **argv);
+
 /* topic: a command's name, or NULL for the whole. To standard output. */
 int cmd_help(const char *topic);
 int cmd_version(void);

@@ -23,6 +23,8 @@ static const char overview[] =
 	"  launch -c FILE    run the gateway that FILE describes, until SIGTERM or SIGINT\n"
 	"  check -c FILE     tell every mistake in FILE, or print it with all defaults filled in\n"
 	"  lab --dir DIR     simulate the attestation components, for trying things out without a TEE\n"
+	"  iptables          make or print the rules that bring traffic to the gateway\n"
+	"  cleanup-iptables  take away what was left of them\n"
 	"  doctor            say what would keep capture by the kernel from working here (also: precheck)\n"
 	"  help [COMMAND]    this text, or that of a command\n"
 	"\n"
@@ -72,6 +74,56 @@ static const char check_text[] =
 	"\n"
 	"Exit status: 0 valid, 1 mistakes, 2 wrong command line.\n";
 
+static const char iptables_text[] =
+	"usage: tng iptables (-c FILE | --config-file FILE | --config-content JSON) [options]\n"
+	"       tng iptables (--inbound-ports LIST | --outbound-ports LIST) [options of the sidecar] [options]\n"
+	"\n"
+	"Makes the rules by which the kernel brings traffic to a gateway that makes none itself, as its\n"
+	"interception.backend is \"none\"; or, beside one application, to a proxy that the options describe.\n"
+	"\n"
+	"  --dry-run                    print the commands instead; needs no rights\n"
+	"  --backend nft|iptables       iptables\n"
+	"  --style mesh|tng1|tng2       print what apisix-mesh-agent, TNG 1.0 or TNG 2.8 would do; only with --dry-run\n"
+	"  --chain-prefix NAME          TNG: of the chains of a sidecar\n"
+	"  --verbose                    print the option -w of the commands as well\n"
+	"\n"
+	"Options of the sidecar, with their defaults:\n"
+	"\n"
+	"  --inbound-ports LIST         none; '*' is all but 22\n"
+	"  --outbound-ports LIST        none; '*' is all\n"
+	"  --inbound-exclude-ports LIST, --outbound-exclude-ports LIST    of '*'\n"
+	"  --proxy-port PORT            9080: takes outbound connections (also --apisix-port)\n"
+	"  --inbound-capture-port PORT  9081: takes inbound ones (also --apisix-inbound-capture-port)\n"
+	"  --proxy-user USER            nobody: whose connections go on (also --apisix-user)\n"
+	"  --inbound-interception-mode REDIRECT|TPROXY    REDIRECT\n"
+	"\n"
+	"Exit status: 0 done, 1 could not be done, 2 wrong command line or configuration.\n";
+
+static const char cleanup_text[] =
+	"usage: tng cleanup-iptables [--instance NAME] [--chain-prefix NAME] [--dry-run]\n"
+	"       tng cleanup-iptables --dry-run --all (-c FILE | --config-content JSON | --style mesh)\n"
+	"\n"
+	"Takes away rules, chains, tables, routes and policy rules that a gateway, tng iptables or an earlier TNG has left,\n"
+	"of nftables and both flavours of iptables. What runs keeps what it has. Without --instance: of all.\n"
+	"\n"
+	"  --dry-run    print the commands for what is there\n"
+	"  --all        for all that could be there, by a configuration or a style\n"
+	"\n"
+	"Exit status: 0 nothing is left, 1 something is, 2 wrong command line.\n";
+
+static const char *text_of(const char *topic)
+{
+	if (topic == NULL)
+		return overview;
+	if (strcmp(topic, "launch") == 0)
+		return launch_text;
+	if (strcmp(topic, "iptables") == 0)
+		return iptables_text;
+	if (strcmp(topic, "cleanup-iptables") == 0)
+		return cleanup_text;
+	return check_text;
+}
+
 int cmd_help(const char *topic)
 {
 	char lab[] = "lab";
@@ -82,10 +134,7 @@ int cmd_help(const char *topic)
 		return cmd_lab(2, (char *[]){ lab, help, NULL });
 	if (topic != NULL && (strcmp(topic, "doctor") == 0 || strcmp(topic, "precheck") == 0))
 		return cmd_doctor(2, (char *[]){ doctor, help, NULL });
-	if (topic == NULL)
-		fputs(overview, stdout);
-	else
-		fputs(strcmp(topic, "launch") == 0 ? launch_text : check_text, stdout);
+	fputs(text_of(topic), stdout);
 	return 0;
 }
 

@@ -67,6 +67,8 @@ static const struct {
 	{ "lab", COMMAND_LAB, false },
 	{ "doctor", COMMAND_DOCTOR, false },
 	{ "precheck", COMMAND_DOCTOR, false },
+	{ "iptables", COMMAND_IPTABLES, false },
+	{ "cleanup-iptables", COMMAND_CLEANUP_IPTABLES, false },
 	{ "help", COMMAND_HELP, false },
 	{ "exec", COMMAND_HELP, true },
 	{ "tools", COMMAND_HELP, true },
@@ -241,6 +243,8 @@ int cmd_line_parse(int argc, char **argv, struct cmd_line *line, struct err *e)
 		return read_config_command(argc - first, argv + first, line, e);
 	case COMMAND_LAB:
 	case COMMAND_DOCTOR:
+	case COMMAND_IPTABLES:
+	case COMMAND_CLEANUP_IPTABLES:
 		line->rest_count = argc - first;
 		line->rest = argv + first;
 		return 0;
@@ -277,18 +281,20 @@ static int read_file(const char *path, struct buf *text, struct err *e)
 	return rc;
 }
 
-struct config *cmd_line_load(const struct cmd_line *line, struct config_report *report, struct err *e)
+typedef struct config *(*load_fn)(struct bytes text, const char *source, struct config_report *report);
+
+static struct config *load(const struct cmd_line *line, load_fn from_text, struct config_report *report, struct err *e)
 {
 	struct buf text = { 0 };
 	struct config *c = NULL;
 
 	*report = (struct config_report){ 0 };
 	if (line->config_content != NULL) {
-		c = config_load(bytes_str(line->config_content), "--config-content", report);
+		c = from_text(bytes_str(line->config_content), "--config-content", report);
 	} else {
 		if (read_file(line->config_file, &text, e) != 0)
 			goto out;
-		c = config_load(buf_bytes(&text), line->config_file, report);
+		c = from_text(buf_bytes(&text), line->config_file, report);
 	}
 	if (c != NULL && !config_check_files(c, report)) {
 		config_free(c);
@@ -300,4 +306,14 @@ struct config *cmd_line_load(const struct cmd_line *line, struct config_report *
 out:
 	buf_release_secret(&text); /* credentials of as_headers */
 	return c;
+}
+
+struct config *cmd_line_load(const struct cmd_line *line, struct config_report *report, struct err *e)
+{
+	return load(line, config_load, report, e);
+}
+
+struct config *cmd_line_load_early(const struct cmd_line *line, struct config_report *report, struct err *e)
+{
+	return load(line, config_load_early, report, e);
 }

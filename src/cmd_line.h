@@ -12,7 +12,16 @@
 #include "base/log_options.h"
 #include "config/config.h"
 
-enum command { COMMAND_LAUNCH, COMMAND_CHECK, COMMAND_LAB, COMMAND_DOCTOR, COMMAND_HELP, COMMAND_VERSION };
+enum command {
+	COMMAND_LAUNCH,
+	COMMAND_CHECK,
+	COMMAND_LAB,
+	COMMAND_DOCTOR,
+	COMMAND_IPTABLES,
+	COMMAND_CLEANUP_IPTABLES,
+	COMMAND_HELP,
+	COMMAND_VERSION,
+};
 
 struct cmd_line {
 	enum command command;
@@ -20,7 +29,7 @@ struct cmd_line {
 	const char *config_content;
 	struct log_request log;
 	const char *topic;	    /* COMMAND_HELP, or NULL */
-	int rest_count;		    /* COMMAND_LAB, COMMAND_DOCTOR: its own argv */
+	int rest_count;		    /* of the commands behind COMMAND_CHECK: their own argv */
 	char **rest;
 };
 
@@ -32,3 +41,6 @@ int cmd_line_parse(int argc, char **argv, struct cmd_line *line, struct err *e) 
  * report->errors. config_free(), config_report_release().
  */
 struct config *cmd_line_load(const struct cmd_line *line, struct config_report *report, struct err *e);
+
+/* The same with config_load_early(). */
+struct config *cmd_line_load_early(const struct cmd_line *line, struct config_report *report, struct err *e);

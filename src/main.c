@@ -110,6 +110,10 @@ static int run(int argc, char **argv)
 		return run_with_log(&line);
 	case COMMAND_DOCTOR:
 		return cmd_doctor(line.rest_count, line.rest);
+	case COMMAND_IPTABLES:
+		return cmd_iptables(line.rest_count, line.rest);
+	case COMMAND_CLEANUP_IPTABLES:
+		return cmd_cleanup_iptables(line.rest_count, line.rest);
 	case COMMAND_HELP:
 		return cmd_help(line.topic);
 	case COMMAND_VERSION:

@@ -50,6 +50,21 @@ struct ruleset *rules_build(const struct interception_conf *conf, const struct c
 			    bool ipv6_host, struct err *e);
 void rules_free(struct ruleset *r);
 
+/*
+ * What happens to the entry's IPv6. It decides where the entry listens as well: an ingress on 127.0.0.1, and with
+ * IPV6_CAPTURE on ::1, but with method "redirect" and forwarded traffic on any address; an egress on any address.
+ * IP_TRANSPARENT: an ingress with method "tproxy", an egress with transparency.in.
+ */
+enum ipv6_policy rules_ipv6_policy(const struct entry_conf *conf, bool ipv6_host);
+
+/*
+ * Where cgroup2 is mounted below /sys/fs/cgroup, for nftables: "" (the default), or "unified/". Before anything is printed.
+ */
+void rules_set_cgroup_mount(struct ruleset *r, const char *below);
+
+/* The instance that it was built for. Points into r. */
+const char *rules_instance(const struct ruleset *r);
+
 /* true: only iptables can do it (a named ipset). */
 bool rules_need_iptables(const struct ruleset *r);
 
@@ -68,6 +83,11 @@ void rules_print_nft_removal(const struct ruleset *r, struct buf *out);
  * captured gets through any more; packets of connections are answered with a reset where the hook allows it.
  */
 void rules_print_nft_block(const struct ruleset *r, bool owned, struct buf *out);
+
+/*
+ * With open_ports "negative_cache" a ruleset of nftables has sets "i<place of the entry>_refused4" (keys ipv4_addr . inet_service)
+ * and, where IPv6 is captured, "..._refused6", whose items go by themselves. Who owns the table adds what a service has refused.
+ */
 
 /*
  * iptables: the input of one "iptables-restore --noflush -w" for a family (AF_INET, AF_INET6); makes or empties our
