@@ -3,7 +3,6 @@
 import statistics
 from dataclasses import dataclass
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 @dataclass
@@ -158,7 +157,7 @@ def _markdown_table(rows):
 
 
 def as_markdown(summary, machine, command):
-    lines = [BEGIN, "", f"Measured with `{command}` on: {describe(machine)}.", ""]
+    lines = [f"Measured with `{command}` on: {describe(machine)}.", ""]
     lines += [f"* {title}: {version}" for title, version in summary.bench.versions.items()] + [""]
     lines += ["![each figure divided by that of HAProxy](performance.svg)", ""]
     for test in summary.tests:
@@ -168,12 +167,13 @@ def as_markdown(summary, machine, command):
     goals = [_goal_text(*g) for g in summary.goals()]
     if goals:
         lines += ["### Goals", "", *_markdown_table([["test", "what", "of", "measured", "goal", ""], *goals]), ""]
-    return "\n".join(lines + [END])
+    return "\n".join(lines)
 
 
-def write_markdown(path, text):
-    """Between the markers; the rest of the document is not ours."""
+def write_between(path, name, text):
+    """Between the markers of that name; the rest of the document is not ours."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     document = path.read_text(encoding="utf-8")
-    head, rest = document.split(BEGIN, 1)
-    tail = rest.split(END, 1)[1]
-    path.write_text(head + text + tail, encoding="utf-8")
+    head, rest = document.split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    path.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")

@@ -59,6 +59,7 @@ static void session_free(struct egress_session *s)
 	mux_session_free(s->mux);
 	slab_give(gw->tls_slab, s->tls);
 	gateway_uncount_flow(gw->gateway, 1);
+	atomic_fetch_sub_explicit(&gw->load, 1, memory_order_relaxed);
 	buf_release(&s->cert);
 	announcement_free(s->announcement);
 	free(s);
@@ -309,6 +310,7 @@ static void become_session(struct flow *f, const struct secured *result)
 	timer_init(&s->idle, on_idle);
 	timer_start(gw->base.loop, &s->idle, MAX(gw->gateway->config->timeouts.pool_idle_ms / 2, 1u));
 	gateway_count_flow(gw->gateway, 1);
+	atomic_fetch_add_explicit(&gw->load, 1, memory_order_relaxed); /* so that a peer's sessions are spread */
 	f->tls = NULL;
 	s->announcement = f->announcement;
 	f->announcement = NULL;

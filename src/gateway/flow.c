@@ -34,7 +34,7 @@ struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const s
 	list_append(&gw->flows, &f->link);
 	timer_init(&f->idle, on_idle);
 	gw->flow_count++;
-	atomic_store_explicit(&gw->load, (unsigned)gw->flow_count, memory_order_relaxed);
+	atomic_fetch_add_explicit(&gw->load, 1, memory_order_relaxed);
 	gateway_count_flow(gw->gateway, descriptors);
 	f->counted = true;
 	counter_add(&gw->counters.flows_total, 1);
@@ -326,7 +326,7 @@ static void flow_free(struct flow *f)
 	list_remove(&f->session);
 	list_remove(&f->link);
 	gw->flow_count--;
-	atomic_store_explicit(&gw->load, (unsigned)gw->flow_count, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&gw->load, 1, memory_order_relaxed);
 	counter_add(&gw->counters.flows_active, (uint64_t)-1);
 	gateway_uncount_flow(gw->gateway, f->descriptors);
 	slab_give(gw->flow_slab, f);

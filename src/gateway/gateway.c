@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -167,6 +168,7 @@ static void entry_release(struct entry *en)
 
 static void *attest_main(void *arg)
 {
+	prctl(PR_SET_NAME, "tng attest");
 	loop_run(((struct gateway *)arg)->attest_loop);
 	return NULL;
 }

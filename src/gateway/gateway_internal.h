@@ -61,7 +61,7 @@ struct gateway_worker {
 	struct slab *tls_slab;
 	struct list flows;
 	size_t flow_count;
-	atomic_uint load; /* flows, for the others to see */
+	atomic_uint load; /* flows, sessions, and clients on their way here, for the others to see */
 	bool draining;
 	bool has_drained;
 	struct timer drain_deadline;

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -27,11 +28,13 @@
 
 #define DEFAULT_SESSIONS 2 /* as 2.12.0 with multiplex_max_streams_per_connection alone */
 
+#define FEW_FLOWS 16
+
 /* ---- spreading ---- */
 
 /*
- * The kernel spreads by hash; with few long connections that leaves workers idle. A new flow is handed on only
- * when another worker has clearly less to do, because the way there costs a wake-up.
+ * The kernel spreads by hash; with few long connections that leaves workers idle, so few are spread evenly. Of many, a
+ * new one is handed on only when another worker has clearly less to do, because the way there costs a wake-up.
  */
 static struct gateway_worker *pick_worker(struct gateway_worker *self)
 {
@@ -48,7 +51,7 @@ static struct gateway_worker *pick_worker(struct gateway_worker *self)
 			best = &g->workers[i];
 		}
 	}
-	return mine > least + 1 + least / 4 ? best : self;
+	return mine > least + (mine > FEW_FLOWS ? 1 + least / 4 : 0) ? best : self;
 }
 
 /* A client on its way to another worker. */
@@ -85,6 +88,7 @@ static void on_passed(struct mail *m)
 	struct passed_client *p = container_of(m, struct passed_client, mail);
 
 	take_client(p->lane, &p->captured);
+	atomic_fetch_sub_explicit(&p->lane->gw->load, 1, memory_order_relaxed); /* the flow counts itself */
 	free(p);
 }
 
@@ -294,6 +298,7 @@ static void *worker_main(void *arg)
 	struct gateway_worker *gw = arg;
 	struct err e;
 
+	prctl(PR_SET_NAME, "tng worker"); /* for those who look at threads */
 	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
 		struct lane *lane = &gw->lanes[i];
 
