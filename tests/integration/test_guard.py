@@ -4,9 +4,11 @@ foreign is the same before and after, whoever was killed when.
 """
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -70,9 +72,17 @@ def has_own(h):
     return bool(re.search(r"table inet tng\b|table inet tng_|TNG_0_|TNG_b_|proto 235|tng:", text))
 
 
+# In a mount namespace of its own, where the plain names stand for the legacy tools.
+LEGACY = ("unshare", "--mount", "sh", "-c", 'mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi && '
+          'exec "$@"', "sh")
+
+
 class StandIn(Process):
     def __init__(self, h, backend, on_exit="open", instance="0", mark=566, broken=False, started=True):
-        super().__init__([*h.within, STAND_IN, backend, on_exit, instance, str(mark), *(["broken"] if broken else [])],
+        before = h.within
+        if backend == "legacy":
+            before, backend = (*before, *LEGACY), "iptables"
+        super().__init__([*before, STAND_IN, backend, on_exit, instance, str(mark), *(["broken"] if broken else [])],
                          f"stand-in {instance}", stdin=subprocess.PIPE)
         if started:
             self.wait_line("^started$")
@@ -111,6 +121,14 @@ def gateway(stack, host):
         return stack.add(made, made.finish)
 
     return start
+
+
+def kill_both(g):
+    guard = g.guard
+    os.kill(g.pid, signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    g.child.kill()
+    g.child.wait()
 
 
 def cleanup(h, *args, dry=False):
@@ -213,11 +231,7 @@ def test_when_the_guard_is_killed_the_gateway_sees_it_and_clears_up(host, gatewa
 def test_when_both_are_killed_the_next_start_replays_the_journal(host, gateway, backend):
     before = host.state()
     g = gateway(backend).do("apply", "^standing$")
-    guard = g.guard
-    os.kill(g.pid, signal.SIGSTOP)
-    os.kill(guard, signal.SIGKILL)
-    g.child.kill()
-    g.child.wait()
+    kill_both(g)
     assert has_own(host)
     assert any(name.endswith(".undo") for name in files(host))
     assert "table inet tng " not in host.state()  # the kernel has taken it
@@ -234,11 +248,7 @@ def test_when_both_are_killed_the_next_start_replays_the_journal(host, gateway, 
 def test_when_both_are_killed_cleanup_takes_it_away(host, gateway, backend):
     before = host.state()
     g = gateway(backend, "drop").do("apply", "^standing$")
-    guard = g.guard
-    os.kill(g.pid, signal.SIGSTOP)
-    os.kill(guard, signal.SIGKILL)
-    g.child.kill()
-    g.child.wait()
+    kill_both(g)
     dry = cleanup(host, dry=True)
     assert dry.returncode == 0 and "ip rule del pref 5650 fwmark 0x236/0xffffff lookup 239 protocol 235" in dry.stdout
     assert has_own(host)
@@ -251,11 +261,7 @@ def test_when_both_are_killed_cleanup_takes_it_away(host, gateway, backend):
 def test_the_commands_of_a_dry_run_do_the_same(host, gateway):
     before = host.state()
     g = gateway("iptables").do("apply", "^standing$")
-    guard = g.guard
-    os.kill(g.pid, signal.SIGSTOP)
-    os.kill(guard, signal.SIGKILL)
-    g.child.kill()
-    g.child.wait()
+    kill_both(g)
     host.run("sh", "-e", stdin=cleanup(host, dry=True).stdout)
     assert host.state() == before
 
@@ -290,14 +296,51 @@ def _without_empty_legacy(state):
     return re.sub(r"\*mangle\n(:[A-Z]+ ACCEPT \n)+COMMIT\n", "", state)
 
 
-def test_two_instances_stand_side_by_side_and_share_a_route(host, gateway):
+@pytest.fixture
+def legacy_tables(host):
+    """The legacy tool makes a table as soon as it is used, and cannot take it away again."""
+    if not Path("/usr/sbin/xtables-legacy-multi").exists() or not Path("/usr/sbin/xtables-nft-multi").exists():
+        pytest.skip("iptables-legacy is not installed as in Debian")
+    for tool in ("iptables-legacy", "ip6tables-legacy"):
+        for table in ("nat", "mangle"):
+            host.run(tool, "-t", table, "-A", "OUTPUT", "-p", "udp", "-j", "RETURN")
+
+
+def test_the_legacy_flavour_is_found_and_cleared_up_by_stop_death_and_cleanup(host, gateway, legacy_tables):
+    before = host.state()
+    g = gateway("legacy").do("apply", "^standing$")
+    g.wait_line(r"stand \(iptables-legacy\)")
+    assert "TNG_0_OUT" in host.run("iptables-legacy-save") and "TNG_0_OUT" not in host.run("iptables-nft-save")
+    status = Path(f"/proc/{g.guard}/status").read_text()
+    assert re.search(r"CapPrm:\s*0000000000003000\n", status)  # CAP_NET_RAW as well
+    g.do("stop", "^stopped$")
+    assert host.state() == before
+
+    gateway("legacy").do("apply", "^standing$").child.kill()
+    until("everything is gone", lambda: host.state() == before)
+
+    g = gateway("legacy").do("apply", "^standing$")
+    kill_both(g)
+    assert has_own(host)
+    assert cleanup(host).returncode == 0
+    assert host.state() == before
+
+
+def test_two_instances_stand_side_by_side(host, gateway):
     before = host.state()
     one = gateway("nft").do("apply", "^standing$")
-    other = gateway("iptables", instance="b").do("apply", "^standing$")
+    other = gateway("iptables", instance="b", mark=567).do("apply", "^standing$")
     one.do("stop", "^stopped$")
-    assert "fwmark 0x236/0xffffff lookup 239" in host.state()
+    assert "fwmark 0x236/" not in host.state() and "fwmark 0x237/" in host.state()
     other.do("stop", "^stopped$")
     assert host.state() == before
+
+
+def test_an_instance_with_the_mark_of_another_is_refused_and_changes_nothing(host, gateway):
+    one = gateway("nft").do("apply", "^standing$")
+    standing = host.state()
+    gateway("nft", instance="b").do("apply", rf'instance "0" \(process {one.pid}\) uses mark 566 already')
+    assert host.state() == standing
 
 
 def test_the_same_name_twice_is_refused_with_the_pid(host, gateway):
@@ -354,3 +397,26 @@ def test_the_guard_keeps_no_right_and_no_descriptor_that_it_does_not_need(host, 
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(g.guard, signum)
     g.do("stop", "^stopped$")
+
+
+def test_in_a_user_namespace_without_rights_outside_it_works_and_says_where_the_journal_is_not(gateway, stack):
+    """unshare -Urn as nobody: what pasta does for a container."""
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-Urn")
+    probe = subprocess.run([*nobody, "true"], stderr=subprocess.PIPE, text=True, check=False)
+    if probe.returncode != 0:
+        pytest.skip(f"no user namespaces: {probe.stderr.strip()}")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = shutil.copy(STAND_IN, folder)
+        script = ('ip link set lo up; echo apply | "$0" nft open 0 566 & wait; nft list tables; ip rule')
+        done = subprocess.run([*nobody, "sh", "-c", script, program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              check=False, env={"PATH": os.environ["PATH"]})
+    assert "standing" in done.stdout
+    assert "no undo journal" in done.stderr
+
+
+def test_a_table_that_somebody_flushes_stays(host, gateway):
+    """nft flush ruleset of others skips a table with an owner."""
+    gateway("nft").do("apply", "^standing$")
+    host.run("nft", "flush", "ruleset")
+    assert "table inet tng {" in host.state()
