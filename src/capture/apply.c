@@ -348,27 +348,11 @@ int applier_remove(struct applier *a, const struct ruleset *r, struct err *e)
 
 /* ---- without a guard ---- */
 
-/* "add table inet NAME": the name tells the instance. */
-static char *instance_of(const struct ruleset *r)
-{
-	static const char start[] = "add table inet tng";
-	struct buf text = { 0 };
-	const char *name;
-	char *instance;
-
-	rules_print_nft_removal(r, &text);
-	name = strstr(buf_str(&text), start);
-	name = name != NULL ? name + strlen(start) : "";
-	instance = *name == '_' ? mem_strndup(name + 1, strcspn(name + 1, " {\n")) : mem_strdup("0");
-	buf_release(&text);
-	return instance;
-}
-
 /* Under the name's lock: the rules of a gateway that runs are not touched. */
 static int with_applier(const struct ruleset *r, enum interception_backend backend, bool owned,
 			int (*act)(struct applier *a, const struct ruleset *r, struct err *e), struct err *e)
 {
-	char *name = instance_of(r);
+	const char *name = rules_instance(r);
 	struct instance *instance = instance_open(name, e);
 	struct applier *a = NULL;
 	struct err undo;
@@ -385,7 +369,6 @@ static int with_applier(const struct ruleset *r, enum interception_backend backe
 out:
 	applier_free(a);
 	instance_end(instance);
-	free(name);
 	return rc;
 }
 

@@ -245,8 +245,8 @@ static int check_marks(struct holder *h, struct err *e)
 
 		if (same != NULL && s->lives && strcmp(s->name, h->c->conf->instance) != 0)
 			rc = err_set(e, ERR_CONFIG,
-				     "instance \"%s\" (process %d) uses mark %u already, of the same place in add_ingress: move the "
-				     "entry to another place, or use method redirect",
+				     "instance \"%s\" (process %d) uses mark %u already, as its name leads to the same numbers: give this "
+				     "one another name",
 				     s->name, (int)s->pid, same->mark);
 	}
 	instance_list_release(&list);
