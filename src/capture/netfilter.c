@@ -64,17 +64,26 @@ static void aim_redirected(const struct listener *l, struct captured *c)
 
 static bool is_transparent(const struct entry_conf *entry)
 {
-	return entry->kind == ENTRY_INGRESS && entry->netfilter->method == METHOD_TPROXY;
+	if (entry->kind == ENTRY_EGRESS)
+		return entry->transparency.in;
+	return entry->netfilter->method == METHOD_TPROXY;
 }
 
-/* TPROXY is told an address, REDIRECT in PREROUTING takes that of the interface (1.6). */
+/* TPROXY may lead to loopback, and so does REDIRECT in OUTPUT; in PREROUTING it takes the interface's address (1.6). */
+static bool is_on_loopback(const struct entry_conf *entry)
+{
+	const struct netfilter_conf *n = entry->netfilter;
+
+	return entry->kind == ENTRY_INGRESS && (n->method == METHOD_TPROXY || n->scope == SCOPE_LOCAL);
+}
+
 static struct sock_addr listen_addr(const struct entry_conf *entry, int family, uint16_t port)
 {
 	const char *hosts[2][2] = { { "0.0.0.0", "127.0.0.1" }, { "::", "::1" } };
 	struct sock_addr addr;
 
 	/* They all parse. */
-	(void)sock_addr_parse(hosts[family == AF_INET6][is_transparent(entry)], port, &addr);
+	(void)sock_addr_parse(hosts[family == AF_INET6][is_on_loopback(entry)], port, &addr);
 	return addr;
 }
 

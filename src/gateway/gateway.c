@@ -5,9 +5,12 @@
  * Threads: the caller's one waits for signals; one runs all calls to attestation agents and services; each worker
  * has its own loop, listeners, TLS configurations and buffers. Between them travels mail.
  *
- * Starting opens every listener before the first thread runs, so that a taken port fails the start as a whole.
+ * Starting opens every listener before the first thread runs, so that a taken port fails the start as a whole. Then
+ * come the rules that lead to those listeners, if any (interception.c), then the workers.
  * Stopping: the workers close their listeners and drain; when the last one reports, or at the deadline, they
- * reset what is left, their loops end, the attestation loop ends, and all is released.
+ * reset what is left. Listeners that rules lead to go on, and reset what comes, until no captured connection is open
+ * and the rules are gone: a packet that the kernel no longer diverted would be in clear. Then the workers' loops
+ * end, the attestation loop ends, and all is released.
  */
 #include "gateway/gateway_internal.h"
 
@@ -28,6 +31,7 @@
 #include "attest/verifier.h"
 #include "base/log.h"
 #include "crypto/aead.h"
+#include "gateway/interception.h"
 #include "gateway/worker.h"
 #include "io/resolve.h"
 
@@ -180,21 +184,30 @@ static void on_attest_stop(struct mail *m)
 
 /* ---- the main thread ---- */
 
+static void on_worker_closed(struct mail *m)
+{
+	struct gateway_worker *gw = container_of(m, struct gateway_worker, closed_mail);
+	struct gateway *g = gw->gateway;
+
+	if (++g->closed == g->worker_count && g->running)
+		loop_stop(g->main_loop);
+}
+
 static void on_worker_drained(struct mail *m)
 {
 	struct gateway_worker *gw = container_of(m, struct gateway_worker, drained_mail);
 	struct gateway *g = gw->gateway;
 
-	if (++g->drained == g->worker_count)
-		loop_stop(g->main_loop);
+	if (++g->drained < g->worker_count || !g->running)
+		return;
+	for (unsigned i = 0; i < g->worker_count; i++)
+		worker_close(&g->workers[i]);
 }
 
 static void begin_drain(struct gateway *g)
 {
-	for (unsigned i = 0; i < g->worker_count; i++) {
-		g->workers[i].drained_mail.deliver = on_worker_drained;
+	for (unsigned i = 0; i < g->worker_count; i++)
 		worker_drain(&g->workers[i]);
-	}
 }
 
 static void log_counters(struct gateway *g)
@@ -330,6 +343,8 @@ static int make_workers(struct gateway *g, unsigned count, struct err *e)
 	g->workers = mem_new_array(count, sizeof(struct gateway_worker));
 	g->worker_count = count;
 	for (unsigned i = 0; i < count; i++) {
+		g->workers[i].drained_mail.deliver = on_worker_drained;
+		g->workers[i].closed_mail.deliver = on_worker_closed;
 		if (worker_init(&g->workers[i], g, i, e) < 0)
 			return -1;
 	}
@@ -355,6 +370,10 @@ struct gateway *gateway_new(const struct config *c, struct err *e)
 		return NULL;
 	}
 	set_limits(g, descriptors);
+	if (interception_start(g, e) < 0) {
+		gateway_free(g);
+		return NULL;
+	}
 	return g;
 }
 
@@ -399,6 +418,8 @@ static int start_threads(struct gateway *g, struct err *e)
 		return err_errno(e, ERR_SYSTEM, "start the attestation thread");
 	g->attest_started = true;
 	await_identities(g);
+	if (interception_apply(g, e) < 0)
+		return -1;
 	for (unsigned i = 0; i < g->worker_count; i++) {
 		if (worker_start(&g->workers[i], e) < 0)
 			return -1;
@@ -443,6 +464,7 @@ int gateway_run(struct gateway *g)
 
 	if (start_threads(g, &e) < 0) {
 		log_error("%s", e.text);
+		interception_stop(g);
 		stop_threads(g);
 		return 1;
 	}
@@ -455,6 +477,7 @@ int gateway_run(struct gateway *g)
 	g->running = false;
 	end_at_next_signal();
 	timer_cancel(g->main_loop, &g->trim);
+	interception_stop(g);
 	stop_threads(g);
 	log_counters(g);
 	log_info("stopped");
@@ -465,6 +488,11 @@ void gateway_free(struct gateway *g)
 {
 	if (g == NULL)
 		return;
+	interception_release(g);
+	/* Before the workers, whose last mails it may still hold. */
+	if (g->signal_watch.fd >= 0)
+		close(g->signal_watch.fd);
+	loop_free(g->main_loop);
 	/* Before the loops that its answers would go to. */
 	resolver_free(g->resolver);
 	for (unsigned i = 0; i < g->worker_count; i++)
@@ -476,8 +504,5 @@ void gateway_free(struct gateway *g)
 	identity_unref(g->dummy);
 	verdict_cache_free(g->verdicts);
 	loop_free(g->attest_loop);
-	if (g->signal_watch.fd >= 0)
-		close(g->signal_watch.fd);
-	loop_free(g->main_loop);
 	free(g);
 }

@@ -25,6 +25,7 @@
 
 struct attester;
 struct flow;
+struct guard;
 struct identity;
 struct session_pool;
 struct slab;
@@ -66,8 +67,10 @@ struct gateway_worker {
 	bool has_drained;
 	struct timer drain_deadline;
 	struct mail drain_mail;
+	struct mail close_mail;
 	struct mail stop_mail;
 	struct mail drained_mail; /* to the main loop */
+	struct mail closed_mail;  /* likewise */
 	struct log_limit failure_limits[REASON_COUNT];
 	struct counters counters;
 };
@@ -95,10 +98,14 @@ struct gateway {
 
 	struct loop *main_loop;
 	struct watch signal_watch;
+	struct guard *guard; /* NULL: nothing is captured, or not by rules of ours */
+	struct watch guard_watch;
+	bool guard_is_lost;
 	struct timer trim; /* gives the heap's leftovers of connections back to the system */
 	uint64_t trim_seen; /* changes at the last look */
 	uint64_t trim_done; /* and at the last trim */
 	unsigned drained; /* workers */
+	unsigned closed;  /* workers */
 	int signals;
 	bool running; /* the main loop */
 	int exit_code;

@@ -6,7 +6,8 @@
  * worker with less to do; from then on it never leaves its worker.
  *
  * Draining: listeners close, sessions tell their peers, flows go on. When the last flow has gone, or at the
- * deadline, the worker reports to the main loop. Stopping closes what is left and ends the loop.
+ * deadline, the worker reports to the main loop. Closing ends what is left but for the listeners that the kernel diverts to,
+ * stopping ends those too, and the loop.
  */
 #include "gateway/worker.h"
 
@@ -356,19 +357,33 @@ static void on_drain(struct mail *m)
 		report_drained(gw);
 }
 
-static void on_stop(struct mail *m)
+static void close_all(struct gateway_worker *gw)
 {
-	struct gateway_worker *gw = container_of(m, struct gateway_worker, stop_mail);
-
 	timer_cancel(gw->base.loop, &gw->drain_deadline);
 	gw->draining = true;
 	close_flows(gw); /* a peer may have opened a stream after the last one had gone */
 	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
-		listeners_stop(gw->lanes[i].listeners);
 		egress_stop(&gw->lanes[i]);
 		session_pool_free(gw->lanes[i].pool);
 		gw->lanes[i].pool = NULL;
 	}
+}
+
+static void on_close(struct mail *m)
+{
+	struct gateway_worker *gw = container_of(m, struct gateway_worker, close_mail);
+
+	close_all(gw);
+	loop_post(gw->gateway->main_loop, &gw->closed_mail);
+}
+
+static void on_stop(struct mail *m)
+{
+	struct gateway_worker *gw = container_of(m, struct gateway_worker, stop_mail);
+
+	close_all(gw);
+	for (size_t i = 0; i < gw->gateway->entry_count; i++)
+		listeners_stop(gw->lanes[i].listeners);
 	loop_stop(gw->base.loop);
 }
 
@@ -385,6 +400,12 @@ void worker_drain(struct gateway_worker *gw)
 {
 	gw->drain_mail.deliver = on_drain;
 	loop_post(gw->base.loop, &gw->drain_mail);
+}
+
+void worker_close(struct gateway_worker *gw)
+{
+	gw->close_mail.deliver = on_close;
+	loop_post(gw->base.loop, &gw->close_mail);
 }
 
 void worker_stop(struct gateway_worker *gw)

@@ -17,5 +17,10 @@ int worker_start(struct gateway_worker *gw, struct err *e) MUST_CHECK;
 /* No new clients. drained_mail goes to the main loop when the last flow has gone, or at the deadline. */
 void worker_drain(struct gateway_worker *gw);
 
+/*
+ * Resets what is left, sessions included, but for the listeners that the kernel diverts to. closed_mail goes to the main loop.
+ */
+void worker_close(struct gateway_worker *gw);
+
 /* Ends what is left, and the thread. */
 void worker_stop(struct gateway_worker *gw);

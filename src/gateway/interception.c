@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * interception - from the entries that capture to a guarded set of rules.
+ *
+ * An entry takes part when it has the mode netfilter, or when it dials in the client's name: the answers then have to be
+ * led back to us.
+ */
+#include "gateway/interception.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "capture/cleanup.h"
+#include "capture/guard.h"
+#include "capture/host.h"
+#include "capture/rules.h"
+#include "gateway/gateway_internal.h"
+
+static bool takes_part(const struct entry_conf *conf)
+{
+	return conf->netfilter != NULL || conf->transparency.in || conf->transparency.out;
+}
+
+static size_t list_entries(const struct gateway *g, struct captured_entry *out)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < g->entry_count; i++) {
+		const struct entry *en = &g->entries[i];
+
+		if (takes_part(en->conf))
+			out[count++] = (struct captured_entry){ .conf = en->conf, .listen_port = en->listen_port };
+	}
+	return count;
+}
+
+static bool names_cgroups(const struct entry_conf *conf)
+{
+	return conf->netfilter != NULL &&
+	       conf->netfilter->capture_cgroup.count + conf->netfilter->nocapture_cgroup.count > 0;
+}
+
+static int find_cgroups(const struct gateway *g, struct ruleset *rules, struct err *e)
+{
+	for (size_t i = 0; i < g->entry_count; i++) {
+		const struct entry_conf *conf = g->entries[i].conf;
+		char *below;
+
+		if (!names_cgroups(conf))
+			continue;
+		below = host_cgroup_mount(e);
+		if (below == NULL)
+			return err_wrap(e, "%s.netfilter", conf->path);
+		rules_set_cgroup_mount(rules, below);
+		free(below);
+		return 0;
+	}
+	return 0;
+}
+
+static void log_listeners(const struct gateway *g)
+{
+	for (size_t i = 0; i < g->entry_count; i++) {
+		if (g->entries[i].conf->netfilter != NULL)
+			log_info("%s.netfilter: listening on port %u", g->entries[i].conf->path, g->entries[i].listen_port);
+	}
+}
+
+static void on_guard(struct watch *w, uint32_t events)
+{
+	struct gateway *g = container_of(w, struct gateway, guard_watch);
+
+	(void)events;
+	loop_unwatch(g->main_loop, w);
+	g->guard_is_lost = true;
+	g->exit_code = 1;
+	log_error("the process that guards the rules has ended, and they may be gone: resetting all connections");
+	loop_stop(g->main_loop);
+}
+
+static int fork_guard(struct gateway *g, const struct ruleset *rules, struct err *e)
+{
+	g->guard = guard_start(&g->config->interception, rules, e);
+	if (g->guard == NULL)
+		return -1;
+	g->guard_watch.fd = guard_descriptor(g->guard);
+	g->guard_watch.ready = on_guard;
+	return loop_watch(g->main_loop, &g->guard_watch, EPOLLIN, e);
+}
+
+int interception_start(struct gateway *g, struct err *e)
+{
+	const struct interception_conf *conf = &g->config->interception;
+	struct captured_entry *entries = mem_new_array(g->entry_count, sizeof(*entries));
+	size_t count = list_entries(g, entries);
+	struct ruleset *rules = NULL;
+	int result = 0;
+
+	log_listeners(g);
+	if (count == 0)
+		goto out;
+	if (conf->backend == BACKEND_NONE) {
+		log_info("interception.backend is none: the rules are yours; see tng iptables --dry-run");
+		goto out;
+	}
+	result = -1;
+	rules = rules_build(conf, entries, count, host_has_ipv6(), e);
+	if (rules != NULL && find_cgroups(g, rules, e) == 0)
+		result = fork_guard(g, rules, e);
+out:
+	rules_free(rules);
+	free(entries);
+	return result;
+}
+
+int interception_apply(struct gateway *g, struct err *e)
+{
+	if (g->guard == NULL)
+		return 0;
+	if (guard_apply(g->guard, e) < 0)
+		return err_wrap(e, "interception");
+	if (!g->config->interception.drop_on_exit)
+		log_warn("interception.on_exit is open: when the gateway ends, new connections of what is captured go on in "
+			 "clear; write drop to block them");
+	return 0;
+}
+
+void interception_stop(struct gateway *g)
+{
+	struct err e;
+
+	if (g->guard == NULL || g->guard_is_lost)
+		return;
+	loop_unwatch(g->main_loop, &g->guard_watch);
+	if (guard_stop(g->guard, &e) == 0)
+		return;
+	log_error("interception: the rules were not taken away: %s; run tng cleanup-iptables", e.text);
+	g->exit_code = 1;
+}
+
+/* What the guard cannot do any more. With on_exit "drop", what is left blocks at least. */
+static void clean_up(const struct interception_conf *conf)
+{
+	struct cleanup_options options = { .instance = conf->instance };
+	struct cleanup *c;
+	struct err e;
+
+	if (conf->drop_on_exit)
+		return;
+	c = cleanup_find(&options, &e);
+	if (c == NULL || cleanup_run(c, &e) < 0)
+		log_error("interception: what the guard left behind was not taken away: %s; run tng cleanup-iptables", e.text);
+	cleanup_free(c);
+}
+
+void interception_release(struct gateway *g)
+{
+	if (g->guard == NULL)
+		return;
+	loop_unwatch(g->main_loop, &g->guard_watch);
+	guard_free(g->guard);
+	g->guard = NULL;
+	if (g->guard_is_lost)
+		clean_up(&g->config->interception);
+}
