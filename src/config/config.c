@@ -70,7 +70,7 @@ static const struct field document_fields[] = {
 	{ CHECKED(FIELD_OBJECT, "control_interface"), .section = &section_control_interface, .later = true },
 	{ CHECKED(FIELD_OBJECT, "metric"), .section = &section_metric },
 	{ CHECKED(FIELD_OBJECT, "trace"), .section = &section_trace },
-	{ STORED_AS("interception", FIELD_OBJECT, struct document, config.interception), .section = &section_interception, .later = true, .early = true, .write = write_interception },
+	{ STORED_AS("interception", FIELD_OBJECT, struct document, config.interception), .section = &section_interception, .write = write_interception },
 	{ CHECKED(FIELD_OBJECT, "wccp"), .section = &section_wccp, .later = true },
 	{ CHECKED(FIELD_OBJECT, "admin_bind"), .section = &section_admin_bind, .later = true },
 };

@@ -55,7 +55,7 @@ static const struct section section_egress_rats_tls = { SECTION_FIELDS(egress_ra
 	{ FLAT("mapping", &section_mapping), .read = mapping_read, .write = mapping_write, .apart = true }
 
 #define FIELD_OF_NETFILTER(read_) \
-	{ FLAT("netfilter", &section_netfilter), .read = (read_), .write = netfilter_write, .later = true, .early = true, .apart = true }
+	{ FLAT("netfilter", &section_netfilter), .read = (read_), .write = netfilter_write, .apart = true }
 
 #define LATER_MODE(name_, section_) \
 	{ CHECKED(FIELD_OBJECT, name_), .section = (section_), .later = true, .apart = true }
@@ -144,17 +144,6 @@ static void check_binding(struct reading *r, const struct place *at, const struc
 					 "peer checks, \"current\" (2.3.0 and later) or \"legacy\"");
 }
 
-/* A stream of a session that is shared has no connection that could carry its client's address. */
-static void check_transparent_tunnel(struct reading *r, const struct place *at, const struct entry_conf *entry)
-{
-	struct place rats_tls = place_member(at, "rats_tls");
-	struct place multiplex = place_member(&rats_tls, "multiplex");
-
-	if (entry->kind == ENTRY_INGRESS && entry->transparency.out && entry->multiplex == TRI_TRUE)
-		place_error(r, &multiplex, "not with transparency.out: many clients share a connection, which can have "
-					   "the address of one only");
-}
-
 static void warn_of_weak_trust(struct reading *r, const struct place *at, const struct entry_conf *entry)
 {
 	struct place no_ra = place_member(at, "no_ra");
@@ -183,7 +172,6 @@ static void check_entry(struct reading *r, const struct place *at, struct entry_
 	check_one_tunnel(r, at);
 	check_trust(r, at, entry);
 	check_binding(r, at, entry);
-	check_transparent_tunnel(r, at, entry);
 	if (r->error_count == errors)
 		warn_of_weak_trust(r, at, entry);
 }

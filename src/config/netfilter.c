@@ -303,6 +303,7 @@ static void check_ingress_object(struct reading *r, const struct place *at, void
 {
 	const struct netfilter_object *object = conf;
 	const struct netfilter_conf *n = &object->conf;
+	struct place open_ports_at = place_member(at, "open_ports");
 	bool any_address = n->method == METHOD_REDIRECT && n->scope != SCOPE_LOCAL;
 
 	check_captures_something(r, at, n);
@@ -313,6 +314,9 @@ static void check_ingress_object(struct reading *r, const struct place *at, void
 		refuse(r, at, "in_ifname", "only with scope \"forward\" or \"both\"");
 	if (n->method == METHOD_REDIRECT && n->open_ports != OPEN_PORTS_ACCEPT)
 		refuse(r, at, "open_ports", "only with method \"tproxy\"");
+	/* The rules are there, the gateway's part is still to come. */
+	else if (n->open_ports != OPEN_PORTS_ACCEPT && !r->early)
+		place_later(r, &open_ports_at, open_ports[n->open_ports].name);
 	if (n->listen_port != 0)
 		claim_listen(r, at, any_address ? "0.0.0.0" : "127.0.0.1", n->listen_port, n->listen_port);
 }
@@ -327,6 +331,9 @@ static void check_egress_object(struct reading *r, const struct place *at, void 
 	check_captures_something(r, at, n);
 	check_ipv6(r, at, n);
 	check_so_mark(r, at, n);
+	if (object->transparency.client_port)
+		refuse(r, &transparency, "client_port", "not on an egress with netfilter: its two connections would be one "
+							"for the kernel, which tracks them");
 	if (object->transparency.in && n->capture_local_traffic)
 		refuse(r, &transparency, "in", "not with capture_local_traffic: TPROXY never sees connections of this host "
 					       "to itself");

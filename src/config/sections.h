@@ -89,9 +89,9 @@ extern const struct section section_reference_value;
 /* A mode's object may hold these beside its own keys; struct_ has both as members. */
 #define FIELDS_OF_EVERY_MODE(struct_)                                                          \
 	{ STORED(FIELD_OBJECT, struct_, transparency), .section = &section_transparency,       \
-	  .write = transparency_write, .later = true, .early = true, .apart = true },          \
+	  .write = transparency_write, .apart = true },          \
 	{ STORED(FIELD_OBJECT, struct_, proxy_protocol), .section = &section_proxy_protocol,   \
-	  .write = proxy_protocol_write, .later = true, .early = true, .apart = true }
+	  .write = proxy_protocol_write, .apart = true }
 
 /* The same where a mode is still to come. */
 #define FIELDS_OF_EVERY_LATER_MODE                                                             \

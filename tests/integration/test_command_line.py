@@ -77,10 +77,9 @@ def test_comments_are_allowed():
     assert run("check", "--config-content", content).returncode == 0
 
 
-@pytest.mark.parametrize("mode", ["socks5", "http_proxy", "netfilter", "mapping_udp"])
+@pytest.mark.parametrize("mode", ["socks5", "http_proxy", "mapping_udp"])
 def test_what_is_not_there_yet_is_refused_not_ignored(mode):
     body = {"socks5": {"proxy_listen": {"port": 1080}}, "http_proxy": {"proxy_listen": {"port": 8080}},
-            "netfilter": {"capture_dst": {"port": 80}},
             "mapping_udp": {"in": {"port": 5353}, "out": {"host": "127.0.0.1", "port": 53}}}[mode]
     for command in ("check", "launch"):
         done = run(command, "--config-content", json.dumps({"add_ingress": [{mode: body, "no_ra": True}]}))

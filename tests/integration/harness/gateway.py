@@ -55,7 +55,7 @@ def entry(listen, to, *, verify=None, attest=None, mux=None, rats_tls=None, rule
 
 FLOW = re.compile(
     r"flow (?P<id>[0-9a-f]{8}): (?P<entry>add_(?:in|e)gress\[\d+\]) (?P<client>\S+) -> (?P<out>\S+) "
-    r"via (?P<via>rats-tls(?: multiplexed)?)(?: attested\((?P<tee>[^)]*)\))?: "
+    r"(?:via (?P<via>rats-tls(?: multiplexed)?)|refused)(?: attested\((?P<tee>[^)]*)\))?: "
     r"(?P<reason>[a-z_]+)(?:: (?P<why>.*))?, (?P<seconds>\d+\.\d+)s, (?P<to_far>\d+)/(?P<to_near>\d+) bytes"
     r"(?: \((?P<left_out>\d+) like this were not logged\))?$")
 
@@ -69,6 +69,7 @@ class Flow:
     why: str
     bytes: tuple
     seconds: float
+    client: str
     out: str
     line: str
 
@@ -78,7 +79,7 @@ def _flow_of(line):
     if not m:
         return None
     return Flow(m["entry"], m["via"], m["tee"], m["reason"], m["why"] or "",
-                (int(m["to_far"]), int(m["to_near"])), float(m["seconds"]), m["out"], line)
+                (int(m["to_far"]), int(m["to_near"])), float(m["seconds"]), m["client"], m["out"], line)
 
 
 class Gateway(Process):

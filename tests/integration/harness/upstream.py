@@ -71,10 +71,11 @@ def binary_of(version):
 
 
 class Upstream(Process):
-    def __init__(self, version, config):
+    def __init__(self, version, config, within=()):
+        """within: a command that runs another one in its place."""
         self.config = config
         self.version = version
-        super().__init__([str(binary_of(version)), "launch", "--config-content", json.dumps(config)],
+        super().__init__([*within, str(binary_of(version)), "launch", "--config-content", json.dumps(config)],
                          f"upstream {version}", env={"RUST_LOG": "info"})
 
     def ports(self):

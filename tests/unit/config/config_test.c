@@ -636,8 +636,6 @@ static void old_spellings_are_translated_with_a_warning(void **state)
 		{ INGRESS("'http_proxy':{'proxy_listen':{'port':1},'dst_filter':{'port':0}}," VERIFY),
 		  "not supported yet: add_ingress[0].http_proxy\n"
 		  "add_ingress[0].http_proxy.dst_filters.port: expected 1 to 65535, found 0" },
-		{ INGRESS("'netfilter':{'dst':{'host':'10.0.0.1','port':1}}," VERIFY),
-		  "not supported yet: add_ingress[0].netfilter" },
 		{ EGRESS(MAPPING "," ATTEST ",'decap_from_http':{'allow_non_tng_traffic_regexes':[]}"),
 		  "not supported yet: add_egress[0].ohttp" },
 		{ EGRESS(MAPPING "," ATTEST ",'decap_from_http':{'allow_non_tng_traffic_regexes':['/a',5]}"),
@@ -700,7 +698,6 @@ static void later_features_are_checked_inside_and_refused(void **state)
 		  "add_ingress[0].socks5.dst_filters: expected a list of objects, found an object" },
 		{ INGRESS("\n'netfilter':{'capture_dst':[{'host':'10.0.0.0/8','ipset':'x'},{'port_end':3},{'port':5,'port_end':4}],"
 			  "'so_mark':4294967296,'scope':'all'}," VERIFY),
-		  "not supported yet: add_ingress[0].netfilter\n"
 		  "add_ingress[0].netfilter.capture_dst[0]: write host or ipset, not both\n"
 		  "add_ingress[0].netfilter.capture_dst[1]: write at least one of host, ipset and port\n"
 		  "add_ingress[0].netfilter.capture_dst[1].port_end: not without port\n"
@@ -708,10 +705,8 @@ static void later_features_are_checked_inside_and_refused(void **state)
 		  "add_ingress[0].netfilter.so_mark: expected 0 to 4294967295, found 4294967296\n"
 		  "add_ingress[0].netfilter.scope: expected 'local', 'forward' or 'both', found 'all'" },
 		{ EGRESS("\n'netfilter':{'capture_dst':[]}," ATTEST),
-		  "not supported yet: add_egress[0].netfilter\n"
 		  "add_egress[0].netfilter: captures nothing: write capture_dst or capture_cgroup" },
 		{ EGRESS("\n'netfilter':{'capture_dst':{'port':1},'capture_local_traffic':true,'method':'tproxy'}," ATTEST),
-		  "not supported yet: add_egress[0].netfilter\n"
 		  "add_egress[0].netfilter.method: unknown key; known here: capture_dst, capture_cgroup, "
 		  "nocapture_cgroup, listen_port, so_mark, in_ifname, ipv6, exclude_dst, capture_local_traffic, transparency, "
 		  "proxy_protocol" },
@@ -763,16 +758,13 @@ static void later_features_are_checked_inside_and_refused(void **state)
 		  "not supported yet: control_interface\n"
 		  "control_interface: no interface: write restful\n"
 		  "not supported yet: admin_bind\n"
-		  "not supported yet: interception\n"
 		  "interception.backend: expected 'auto', 'nft', 'iptables' or 'none', found 'pf'\n"
 		  "not supported yet: wccp" },
 		{ INGRESS("'mapping':{'in':{'port':1},'out':{'host':'a','port':2},\n'transparency':{'in':true,'client_port':true},\n"
 			  "'proxy_protocol':{'accept_from':['10.0.0.0/8'],'send':'v3'}}," VERIFY),
-		  "not supported yet: add_ingress[0].mapping.transparency\n"
 		  "add_ingress[0].mapping.transparency.in: only with netfilter: the clients of a mapping connect to our own "
 		  "address\n"
 		  "add_ingress[0].mapping.transparency.client_port: only with out: true\n"
-		  "not supported yet: add_ingress[0].mapping.proxy_protocol\n"
 		  "add_ingress[0].mapping.proxy_protocol.send: expected 'v1' or 'v2', found 'v3'" },
 		{ WITH_VERIFY("'as_type':'builtin','attestation_policy':{'type':'inline','content':'eA=='},\n"
 			      "'reference_values':[{'type':'sample','payload':{'type':'path','path':'/a'}}]"),
