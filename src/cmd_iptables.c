@@ -96,7 +96,8 @@ struct request {
 	bool has_sidecar_option;
 };
 
-static int take_word(const char *value, const char *const *words, size_t count, const char *option, int *index, struct err *e)
+static int take_word(const char *value, const char *const *words, size_t count, const char *option, int *index,
+		     struct err *e)
 {
 	struct buf known = { 0 };
 
@@ -260,7 +261,8 @@ static struct config *load(const struct request *q, struct err *e)
 	struct config *c = cmd_line_load_early(&q->config, &report, e);
 
 	if (c == NULL && report.errors.count > 0)
-		err_set(e, ERR_CONFIG, "%s%s", report.errors.items[0], report.errors.count > 1 ? " (and more: tng check)" : "");
+		err_set(e, ERR_CONFIG, "%s%s", report.errors.items[0],
+			report.errors.count > 1 ? " (and more: tng check)" : "");
 	config_report_release(&report);
 	return c;
 }
@@ -278,8 +280,8 @@ static uint16_t free_port(const struct entry_conf *entry)
 		close(fd);
 	if (!good)
 		return 0;
-	fprintf(stderr, "tng iptables: %s.netfilter has no listen_port: took %u, which is free; write it there\n", entry->path,
-		ntohs(any.sin_port));
+	fprintf(stderr, "tng iptables: %s.netfilter has no listen_port: took %u, which is free; write it there\n",
+		entry->path, ntohs(any.sin_port));
 	return ntohs(any.sin_port);
 }
 
@@ -431,7 +433,8 @@ static int from_config_text(const struct request *q, bool removal, struct work *
 	int rc;
 
 	if (q->has_sidecar_option || q->style == STYLE_MESH)
-		return err_set(e, ERR_CONFIG, "a configuration says what to capture: not together with options of the sidecar");
+		return err_set(e, ERR_CONFIG,
+			       "a configuration says what to capture: not together with options of the sidecar");
 	c = load(q, e);
 	rc = c == NULL ? -1 : from_config(q, c, removal, w, e);
 	config_free(c);
@@ -510,7 +513,9 @@ static int run_iptables(const struct request *q)
 
 int cmd_iptables(int argc, char **argv)
 {
-	struct request q = { .chain_prefix = "TNG", .user = "nobody", .sidecar = { .proxy_port = 9080, .capture_port = 9081 } };
+	struct request q = { .chain_prefix = "TNG",
+			     .user = "nobody",
+			     .sidecar = { .proxy_port = 9080, .capture_port = 9081 } };
 	struct err e;
 	int rc;
 
@@ -548,7 +553,8 @@ static int print_all_removals(const struct request *q, struct err *e)
 
 static int clean_up(const struct request *q, struct err *e)
 {
-	struct cleanup *c = cleanup_find(&(struct cleanup_options){ .instance = q->instance, .chain_prefix = q->chain_prefix }, e);
+	struct cleanup *c =
+		cleanup_find(&(struct cleanup_options){ .instance = q->instance, .chain_prefix = q->chain_prefix }, e);
 	struct buf text = { 0 };
 	int rc = 0;
 

@@ -263,39 +263,12 @@ static int remove_rules(struct applier *a, struct err *e)
 	return a->uses_nft ? exchange_nft(a->nft, a->instance, "", "delete the rules", e) : remove_iptables(a, e);
 }
 
-/* Two instances may need the same route: it stays as long as one of them runs. */
-static bool is_needed_by_others(const struct applier *a, const struct instance_list *list, const struct policy_route *route)
+static int remove_routes(const struct ruleset *r, struct err *e)
 {
-	for (size_t i = 0; i < list->count; i++) {
-		const struct instance_seen *s = &list->items[i];
-
-		if (!s->lives || !s->has_journal || strcmp(s->name, a->instance) == 0)
-			continue;
-		for (size_t k = 0; k < s->journal.route_count; k++) {
-			if (route_is_same(&s->journal.routes[k], route))
-				return true;
-		}
-	}
-	return false;
-}
-
-static int remove_routes(struct applier *a, const struct ruleset *r, struct err *e)
-{
-	struct instance_list others;
-	struct err later;
 	size_t count;
 	const struct policy_route *routes = rules_routes(r, &count);
-	int rc = 0;
 
-	if (count == 0)
-		return 0;
-	instance_find(&others);
-	for (size_t i = 0; i < count; i++) {
-		if (!is_needed_by_others(a, &others, &routes[i]) && route_remove(&routes[i], 1, rc == 0 ? e : &later) != 0)
-			rc = -1;
-	}
-	instance_list_release(&others);
-	return rc;
+	return route_remove(routes, count, e);
 }
 
 int applier_apply(struct applier *a, const struct ruleset *r, struct err *e)
@@ -322,7 +295,7 @@ int applier_block(struct applier *a, const struct ruleset *r, bool stays, struct
 			rc = block_iptables(a, r, families[i], e);
 	}
 	if (rc == 0)
-		rc = remove_routes(a, r, e);
+		rc = remove_routes(r, e);
 	return rc;
 }
 
@@ -370,5 +343,41 @@ int applier_remove(struct applier *a, const struct ruleset *r, struct err *e)
 {
 	if (remove_rules(a, e) != 0) /* as long as packets are marked, they must find their way to us */
 		return -1;
-	return remove_routes(a, r, e);
+	return remove_routes(r, e);
+}
+
+/* ---- without a guard ---- */
+
+/* Under the name's lock: the rules of a gateway that runs are not touched. */
+static int with_applier(const struct ruleset *r, enum interception_backend backend, bool owned,
+			int (*act)(struct applier *a, const struct ruleset *r, struct err *e), struct err *e)
+{
+	const char *name = rules_instance(r);
+	struct instance *instance = instance_open(name, e);
+	struct applier *a = NULL;
+	struct err undo;
+	int rc = -1;
+
+	if (instance == NULL)
+		goto out;
+	a = applier_new(backend, rules_need_iptables(r), owned, name, e);
+	if (a == NULL)
+		goto out;
+	rc = act(a, r, e);
+	if (rc != 0 && act == applier_apply)
+		(void)!applier_remove(a, r, &undo); /* the first failure is the one to tell */
+out:
+	applier_free(a);
+	instance_end(instance);
+	return rc;
+}
+
+int rules_apply(const struct ruleset *r, enum interception_backend backend, bool owned, struct err *e)
+{
+	return with_applier(r, backend, owned, applier_apply, e);
+}
+
+int rules_remove(const struct ruleset *r, enum interception_backend backend, struct err *e)
+{
+	return with_applier(r, backend, false, applier_remove, e);
 }

@@ -34,7 +34,7 @@ int applier_apply(struct applier *a, const struct ruleset *r, struct err *e) MUS
 /* The block in place of the rules. stays: it is not to go with this process. The routes go. */
 int applier_block(struct applier *a, const struct ruleset *r, bool stays, struct err *e) MUST_CHECK;
 
-/* Rules, then the routes, but those that another instance that runs needs as well. */
+/* Rules, then the routes. */
 int applier_remove(struct applier *a, const struct ruleset *r, struct err *e) MUST_CHECK;
 
 /*
@@ -43,6 +43,9 @@ int applier_remove(struct applier *a, const struct ruleset *r, struct err *e) MU
  */
 int applier_remove_leftovers(struct applier *a, enum journal_backend had, struct err *e) MUST_CHECK;
 
-/* The same for tng iptables, in one call. The instance is the one that the ruleset was built with. */
+/*
+ * The same for tng iptables, in one call: what is applied stays. Refused while a gateway of this name runs. owned is false, else a
+ * table would go at once.
+ */
 int rules_apply(const struct ruleset *r, enum interception_backend backend, bool owned, struct err *e) MUST_CHECK;
 int rules_remove(const struct ruleset *r, enum interception_backend backend, struct err *e) MUST_CHECK;

@@ -12,9 +12,8 @@
 #include "capture/route.h"
 #include "capture/saved.h"
 #include "capture/upstream.h"
+#include "config/capture_numbers.h"
 
-#define PROTOCOL_DEFAULT 235
-#define DEFAULT_INSTANCE "0"
 #define FAMILIES 2
 
 static const int families[FAMILIES] = { AF_INET, AF_INET6 };
@@ -111,7 +110,7 @@ static void find_instances(struct cleanup *c)
 static const char *instance_of_table(const char *name)
 {
 	if (strcmp(name, "tng") == 0)
-		return DEFAULT_INSTANCE;
+		return INSTANCE_DEFAULT;
 	return strncmp(name, "tng_", 4) == 0 && name[4] != '\0' ? name + 4 : NULL;
 }
 

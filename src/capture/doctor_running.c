@@ -24,7 +24,6 @@
 #define IN_THE_WAY "filters of others"
 #define CONNECTIONS "connections"
 #define CONNECT_MS 3000
-#define SO_MARK_DEFAULT 565
 
 /* TEST-NET-1: nobody is there, so only a capture can answer. */
 #define PROBE_HOST "192.0.2.1"
@@ -195,11 +194,10 @@ static bool has_route(const struct route_list *list, int family, uint32_t mark)
 static void look_at_route(const struct config *c, const struct entry_conf *entry, const struct route_list *list,
 			  struct doctor_report *r)
 {
-	uint32_t mark = CAPTURE_MARK_FIRST + entry->index;
+	uint32_t mark = capture_mark(&c->interception, entry->kind, entry->index);
 	bool v4 = has_route(list, AF_INET, mark);
 	bool v6 = has_route(list, AF_INET6, mark);
 
-	(void)c;
 	doctor_add(r, STANDING, entry->path, v4 ? DOCTOR_OK : DOCTOR_FAIL, true, "restart the gateway",
 		   v4 ? "policy rule and route of IPv4 stand" : "no policy rule and route of IPv4 for mark 0x%x", mark);
 	if (entry->netfilter->ipv6 == IPV6_CAPTURE)

@@ -216,6 +216,43 @@ static int take_back(struct holder *h, bool block, struct err *e)
 	return rc;
 }
 
+static const struct policy_route *find_mark(const struct policy_route *routes, size_t count, const struct journal *j)
+{
+	for (size_t i = 0; i < j->route_count; i++) {
+		for (size_t k = 0; k < count; k++) {
+			if (routes[k].mark == j->routes[i].mark)
+				return &routes[k];
+		}
+	}
+	return NULL;
+}
+
+/*
+ * A mark is what tells in prerouting whose listener a packet is for: with the same one, an instance would take what another
+ * has marked, and route it into its own tunnel.
+ */
+static int check_marks(struct holder *h, struct err *e)
+{
+	struct instance_list list;
+	size_t count;
+	const struct policy_route *routes = rules_routes(h->c->rules, &count);
+	int rc = 0;
+
+	instance_find(&list);
+	for (size_t i = 0; i < list.count && rc == 0; i++) {
+		const struct instance_seen *s = &list.items[i];
+		const struct policy_route *same = find_mark(routes, count, &s->journal);
+
+		if (same != NULL && s->lives && strcmp(s->name, h->c->conf->instance) != 0)
+			rc = err_set(e, ERR_CONFIG,
+				     "instance \"%s\" (process %d) uses mark %u already, as its name leads to the same numbers: give this "
+				     "one another name",
+				     s->name, (int)s->pid, same->mark);
+	}
+	instance_list_release(&list);
+	return rc;
+}
+
 /* All or nothing. The block of an earlier run comes back when this start fails. */
 static int apply(struct holder *h, struct err *e)
 {
@@ -226,6 +263,10 @@ static int apply(struct holder *h, struct err *e)
 
 	if (had < 0)
 		return -1;
+	if (check_marks(h, e) != 0) {
+		journal_release(&old);
+		return -1;
+	}
 	if (had == 1)
 		log_info("guard: replaying the journal of process %d, which ended without clearing up", (int)old.gateway.pid);
 	rc = replace(h, had == 1 ? &old : NULL, e);

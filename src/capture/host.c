@@ -35,7 +35,8 @@ bool host_has_ipv6(void)
 	return found;
 }
 
-/* proc(5): "36 35 98:0 /root /mount/point options [optional]... - type source options". gives the mount point or NULL. */
+/* proc(5): "36 35 98:0 /root /mount/point options [optional]... - type source options". gives the mount point or NULL.
+ */
 static char *cgroup2_of_line(char *line)
 {
 	char *type = strstr(line, " - ");

@@ -9,12 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "codec/json.h"
+#include "config/capture_numbers.h"
 
 #define VERSION 1
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
 #define TEMPORARY ".new"
 
 static const char *const backend_names[] = { "nft", "iptables-nft", "iptables-legacy" };
@@ -79,13 +86,6 @@ static bool take_owner(const struct json *from, struct journal_owner *o)
 	return from->count == 2;
 }
 
-static bool is_instance(const char *s)
-{
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-
-	return s != NULL && *s != '\0' && strlen(s) <= JOURNAL_INSTANCE_MAX && strspn(s, allowed) == strlen(s);
-}
-
 static bool take_backend(const char *name, enum journal_backend *backend)
 {
 	for (size_t i = 0; name != NULL && i < ARRAY_SIZE(backend_names); i++) {
@@ -148,7 +148,7 @@ static int take_all(const struct json *from, const char *source, struct journal 
 		return wrong(source, "another version", e);
 	if (from->count != 9)
 		return wrong(source, "members too many or too few", e);
-	if (!is_instance(instance))
+	if (instance == NULL || !is_instance_name(instance))
 		return wrong(source, "instance", e);
 	if (!take_integer(from, "netns", 0, INT64_MAX, &netns))
 		return wrong(source, "netns", e);
@@ -352,10 +352,28 @@ bool journal_owner_lives(const struct journal_owner *owner)
 	return journal_owner_of(owner->pid, &now) && now.start == owner->start;
 }
 
+static uint64_t netns_cookie(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (fd < 0)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) != 0)
+		cookie = 0;
+	close(fd);
+	return cookie;
+}
+
+/* The inode is given to another namespace when this one has gone; the cookie (Linux 5.14) is not. */
 uint64_t journal_netns(void)
 {
+	uint64_t cookie = netns_cookie();
 	struct stat st;
 
+	if (cookie != 0)
+		return cookie;
 	return stat("/proc/self/ns/net", &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 

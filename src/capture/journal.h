@@ -19,7 +19,6 @@
 
 #define JOURNAL_SIZE_MAX 65536
 #define JOURNAL_ROUTES_MAX 512
-#define JOURNAL_INSTANCE_MAX 64
 
 /* By whom it was made; start: in clock ticks since boot, as a pid alone comes again. */
 struct journal_owner {
@@ -31,7 +30,7 @@ enum journal_backend { JOURNAL_NFT, JOURNAL_IPTABLES_NFT, JOURNAL_IPTABLES_LEGAC
 
 struct journal {
 	char *instance;
-	uint64_t netns; /* inode of /proc/self/ns/net */
+	uint64_t netns; /* journal_netns() */
 	char *boot;	/* /proc/sys/kernel/random/boot_id */
 	struct journal_owner gateway;
 	struct journal_owner guard;
@@ -59,7 +58,7 @@ int journal_remove(int folder, const char *name, struct err *e) MUST_CHECK;
 bool journal_owner_of(pid_t pid, struct journal_owner *owner);
 bool journal_owner_lives(const struct journal_owner *owner);
 
-/* 0: cannot be told. */
+/* A number of this network namespace; 0: cannot be told. */
 uint64_t journal_netns(void);
 /* gives a string, "" when it cannot be told. */
 char *journal_boot(void);

@@ -302,7 +302,7 @@ static int add_rule(struct netlink *n, const struct policy_route *r, bool *made,
 {
 	char space[256];
 
-	*made = exchange(n, put_rule(space, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r, ROUTE_RULE_PRIORITY), NULL, NULL) == 0;
+	*made = exchange(n, put_rule(space, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r, CAPTURE_RULE_PREFERENCE), NULL, NULL) == 0;
 	if (*made || errno == EEXIST)
 		return 0;
 	return err_errno(e, ERR_SYSTEM, "add the %s policy rule of mark 0x%x", family_name(r->family), r->mark);
@@ -333,7 +333,7 @@ static void undo(struct netlink *n, const struct policy_route *r, bool made_rule
 	struct err ignored; /* the first failure is the one to tell */
 
 	if (made_rule)
-		(void)!delete_rule(n, r, ROUTE_RULE_PRIORITY, &ignored);
+		(void)!delete_rule(n, r, CAPTURE_RULE_PREFERENCE, &ignored);
 	if (made_route)
 		(void)!delete_route(n, r, &ignored);
 }
@@ -373,7 +373,7 @@ int route_remove(const struct policy_route *routes, size_t count, struct err *e)
 	if (netlink_open(&n, e) != 0)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
-		if (delete_rule(&n, &routes[i], ROUTE_RULE_PRIORITY, rc == 0 ? e : &later) != 0)
+		if (delete_rule(&n, &routes[i], CAPTURE_RULE_PREFERENCE, rc == 0 ? e : &later) != 0)
 			rc = -1;
 		if (delete_route(&n, &routes[i], rc == 0 ? e : &later) != 0)
 			rc = -1;
@@ -405,7 +405,7 @@ static void find_rules(const struct scan *s, uint8_t protocol, struct route_list
 		const struct seen_rule *r = &s->rules[i];
 		struct route_found f = { .at = r->at, .priority = r->priority, .rule_protocol = r->at.protocol, .has_rule = true };
 
-		if (r->at.protocol == protocol && r->priority == ROUTE_RULE_PRIORITY) {
+		if (r->at.protocol == protocol && r->priority == CAPTURE_RULE_PREFERENCE) {
 			f.maker = ROUTE_OURS;
 		} else if (is_upstream_rule(r)) {
 			f.maker = ROUTE_UPSTREAM;

@@ -13,8 +13,6 @@
 
 #include "capture/rules.h"
 
-#define ROUTE_RULE_PRIORITY 5650 /* ahead of the main table's 32766 */
-
 bool route_is_same(const struct policy_route *a, const struct policy_route *b);
 
 /* What is there already, identical and ours, is success. On failure nothing of this call is left. */

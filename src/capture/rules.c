@@ -217,7 +217,8 @@ static int check_iptables_can(const struct entry_conf *conf, const char *why, st
 	if (n == NULL)
 		return 0;
 	if (conf->kind == ENTRY_EGRESS && (n->capture_cgroup.count > 0 || n->nocapture_cgroup.count > 0))
-		return err_set(e, ERR_CONFIG, "%s.netfilter: cgroups of an egress need nftables, but %s", conf->path, why);
+		return err_set(e, ERR_CONFIG, "%s.netfilter: cgroups of an egress need nftables, but %s", conf->path,
+			       why);
 	if (n->open_ports == OPEN_PORTS_NEGATIVE_CACHE)
 		return err_set(e, ERR_CONFIG, "%s.netfilter.open_ports: \"negative_cache\" needs nftables, but %s",
 			       conf->path, why);
@@ -234,7 +235,8 @@ static int choose_backend(const struct interception_conf *conf, const struct cap
 	int rc = 0;
 
 	if (ipset != NULL && conf->backend == BACKEND_NFT)
-		return err_set(e, ERR_CONFIG, "%s.netfilter: an ipset needs iptables, but interception.backend is \"nft\"",
+		return err_set(e, ERR_CONFIG,
+			       "%s.netfilter: an ipset needs iptables, but interception.backend is \"nft\"",
 			       ipset->path);
 	*needed = ipset != NULL || (queue != NULL && conf->backend != BACKEND_NFT);
 	if (*needed)
@@ -304,7 +306,8 @@ static void build_entry(struct ruleset *r, const struct interception_conf *inter
 struct ruleset *rules_build(const struct interception_conf *conf, const struct captured_entry *entries, size_t count,
 			    bool ipv6_host, struct err *e)
 {
-	struct own_marks own = { { mem_new_array(count, sizeof(uint32_t)), mem_new_array(count, sizeof(uint32_t)) }, { 0 } };
+	struct own_marks own = { { mem_new_array(count, sizeof(uint32_t)), mem_new_array(count, sizeof(uint32_t)) },
+				 { 0 } };
 	char *prefix = mem_format("TNG_%s_", conf->instance);
 	struct ruleset *r = NULL;
 	bool needs_iptables;

@@ -42,9 +42,9 @@ struct policy_route {
 struct ruleset;
 
 /*
- * gives a ruleset. keeps nothing: conf may go. Refused with the place in the configuration: what cannot be expressed, such as an
- * entry that captures nothing. ipv6_host: the host has an IPv6 address of scope global, which decides
- * what an unset "ipv6" means.
+ * gives a ruleset. keeps nothing: conf may go. Refused with the place in the configuration: what cannot be expressed,
+ * such as an entry that captures nothing. ipv6_host: the host has an IPv6 address of scope global, which decides what
+ * an unset "ipv6" means.
  */
 struct ruleset *rules_build(const struct interception_conf *conf, const struct captured_entry *entries, size_t count,
 			    bool ipv6_host, struct err *e);
@@ -58,7 +58,8 @@ void rules_free(struct ruleset *r);
 enum ipv6_policy rules_ipv6_policy(const struct entry_conf *conf, bool ipv6_host);
 
 /*
- * Where cgroup2 is mounted below /sys/fs/cgroup, for nftables: "" (the default), or "unified/". Before anything is printed.
+ * Where cgroup2 is mounted below /sys/fs/cgroup, for nftables: "" (the default), or "unified/". Before anything is
+ * printed.
  */
 void rules_set_cgroup_mount(struct ruleset *r, const char *below);
 
@@ -72,8 +73,8 @@ bool rules_need_iptables(const struct ruleset *r);
 const struct policy_route *rules_routes(const struct ruleset *r, size_t *count);
 
 /*
- * nft: one batch that replaces our table and nothing else; loading it twice leaves one table. owned: with the owner flag, so that the
- * table goes with the socket that loaded it.
+ * nft: one batch that replaces our table and nothing else; loading it twice leaves one table. owned: with the owner
+ * flag, so that the table goes with the socket that loaded it.
  */
 void rules_print_nft(const struct ruleset *r, bool owned, struct buf *out);
 void rules_print_nft_removal(const struct ruleset *r, struct buf *out);
@@ -85,15 +86,16 @@ void rules_print_nft_removal(const struct ruleset *r, struct buf *out);
 void rules_print_nft_block(const struct ruleset *r, bool owned, struct buf *out);
 
 /*
- * With open_ports "negative_cache" a ruleset of nftables has sets "i<place of the entry>_refused4" (keys ipv4_addr . inet_service)
- * and, where IPv6 is captured, "..._refused6", whose items go by themselves. Who owns the table adds what a service has refused.
+ * With open_ports "negative_cache" a ruleset of nftables has sets "i<place of the entry>_refused4" (keys ipv4_addr .
+ * inet_service) and, where IPv6 is captured, "..._refused6", whose items go by themselves. Who owns the table adds what
+ * a service has refused.
  */
 
 /*
  * iptables: the input of one "iptables-restore --noflush -w" for a family (AF_INET, AF_INET6); makes or empties our
  * chains and does not touch anything else. The jumps into them stand in rules_print_iptables_jumps(), one
- * per line, as arguments behind "iptables -w -t TABLE -I" or "-D" or "-C": "mangle PREROUTING 1 -p tcp ... -j TNG_0_PRE".
- * out stays empty when the family has no rules.
+ * per line, as arguments behind "iptables -w -t TABLE -I" or "-D" or "-C": "mangle PREROUTING 1 -p tcp ... -j
+ * TNG_0_PRE". out stays empty when the family has no rules.
  */
 void rules_print_iptables(const struct ruleset *r, int family, struct buf *out);
 void rules_print_iptables_jumps(const struct ruleset *r, int family, struct buf *out);

@@ -5,9 +5,9 @@
  *   peer --------------> PREROUTING: En_PRE redirects (transparency.in: En_FWD, TPROXY) --> listener
  *   local client ------> OUTPUT: En_OUT redirects, with capture_local_traffic -------------> listener
  *
- * With transparency.out the service sees the peer's address, and its answers must not leave for the peer: what comes from another
- * host is known by En_DIV. What a service on this host sends passes OUTPUT first, where no
- * socket tells; so En_CT remembers our connection by its mark of connection tracking, and marks the answers.
+ * With transparency.out the service sees the peer's address, and its answers must not leave for the peer: what comes
+ * from another host is known by En_DIV. What a service on this host sends passes OUTPUT first, where no socket tells;
+ * so En_CT remembers our connection by its mark of connection tracking, and marks the answers.
  */
 #include "capture/rules_internal.h"
 
@@ -23,8 +23,11 @@ static void redirect_peers(const struct entry_rules *x)
 	struct rule redirect = { .tcp = true, .verdict = VERDICT_REDIRECT, .port = x->listen_port };
 	struct chain *pre = own_chain(x, TABLE_NAT, entry_family(x), "PRE");
 
-	entry_chain_fill(x, &(struct entry_chain){ .chain = pre, .has_cgroups = true, .ports_are_local = true,
-						   .foreign_sources = !x->n->capture_local_traffic, .verdict = redirect });
+	entry_chain_fill(x, &(struct entry_chain){ .chain = pre,
+						   .has_cgroups = true,
+						   .ports_are_local = true,
+						   .foreign_sources = !x->n->capture_local_traffic,
+						   .verdict = redirect });
 	entry_jump_in(x, ruleset_hook(x->r, TABLE_NAT, HOOK_PREROUTING), pre, false);
 }
 
@@ -53,7 +56,9 @@ static void divert_local_answers(const struct entry_rules *x)
 {
 	struct chain *from = ruleset_hook(x->r, TABLE_MANGLE, HOOK_OUTPUT);
 	struct chain *c = own_chain(x, TABLE_MANGLE, entry_family(x), "CT");
-	struct rule remember = { .tcp = true, .verdict = VERDICT_SET_CT_MARK, .value = x->mark, .mask = x->r->mark_mask };
+	struct rule remember = {
+		.tcp = true, .verdict = VERDICT_SET_CT_MARK, .value = x->mark, .mask = x->r->mark_mask
+	};
 	struct rule mark = { .tcp = true, .verdict = VERDICT_SET_MARK, .value = x->mark, .mask = x->r->mark_mask };
 	struct match reply = { .kind = MATCH_CT_REPLY };
 	struct match original = { .kind = MATCH_CT_REPLY, .negated = true };
@@ -99,8 +104,11 @@ void egress_rejects(const struct entry_rules *x, int family)
 	struct rule reject = { .tcp = true, .verdict = VERDICT_REJECT };
 	struct chain *c = own_chain(x, TABLE_FILTER, family, "RIN");
 
-	entry_chain_fill(x, &(struct entry_chain){ .chain = c, .has_cgroups = true, .ports_are_local = true,
-						   .foreign_sources = !x->n->capture_local_traffic, .verdict = reject });
+	entry_chain_fill(x, &(struct entry_chain){ .chain = c,
+						   .has_cgroups = true,
+						   .ports_are_local = true,
+						   .foreign_sources = !x->n->capture_local_traffic,
+						   .verdict = reject });
 	entry_jump_in(x, ruleset_hook(x->r, TABLE_FILTER, HOOK_INPUT), c, false);
 	if (has_hosts(x->n) && x->n->capture_cgroup.count == 0) {
 		c = own_chain(x, TABLE_FILTER, family, "RFWD");

@@ -53,24 +53,17 @@ static bool ports_overlap(const struct dst_conf *a, const struct dst_conf *b)
 	return a->port == 0 || b->port == 0 || (a->port <= b->port_end && b->port <= a->port_end);
 }
 
-static bool items_overlap(const struct dst_conf *a, const struct dst_conf *b)
+static bool ranges_overlap(const struct range *a, const struct range *b)
 {
-	struct range x;
-	struct range y;
-
-	if (!ports_overlap(a, b))
-		return false;
-	if (a->host == NULL || b->host == NULL)
-		return true;
-	x = range_of(a->host);
-	y = range_of(b->host);
-	return memcmp(x.first, y.last, x.len) <= 0 && memcmp(y.first, x.last, x.len) <= 0;
+	return memcmp(a->first, b->last, a->len) <= 0 && memcmp(b->first, a->last, a->len) <= 0;
 }
 
-static bool overlaps_set(const struct set *s, const struct dst_conf *dst)
+/* ranges: of the items of s. Without hosts they all have length 0, and overlap. */
+static bool overlaps_set(const struct set *s, const struct range *ranges, const struct dst_conf *dst,
+			 const struct range *range)
 {
 	for (size_t i = 0; i < s->count; i++) {
-		if (items_overlap(&s->items[i], dst))
+		if (ports_overlap(&s->items[i], dst) && ranges_overlap(&ranges[i], range))
 			return true;
 	}
 	return false;
@@ -99,11 +92,13 @@ static struct rule with_item(struct rule rule, struct ruleset *r, const struct d
 	}
 	if (dst->port != 0) {
 		rule.tcp = true;
-		rule = rule_with(rule, (struct match){ .kind = MATCH_DPORT, .first = dst->port, .last = dst->port_end });
+		rule = rule_with(rule,
+				 (struct match){ .kind = MATCH_DPORT, .first = dst->port, .last = dst->port_end });
 	}
 	if (dst->ipset != NULL) {
 		rule.family = AF_INET;
-		rule = rule_with(rule, (struct match){ .kind = MATCH_IPSET, .text = ruleset_format(r, "%s", dst->ipset) });
+		rule = rule_with(rule,
+				 (struct match){ .kind = MATCH_IPSET, .text = ruleset_format(r, "%s", dst->ipset) });
 	}
 	return rule;
 }
@@ -119,8 +114,28 @@ static void set_add(struct ruleset *r, struct set *s, const struct dst_conf *dst
 	s->items[s->count++] = copy;
 }
 
+static void fill_set(struct ruleset *r, struct set *s, const struct dst_conf *list, size_t count)
+{
+	struct range *ranges = mem_new_array(count, sizeof(*ranges));
+
+	for (size_t i = 0; i < count; i++) {
+		struct range range = { .len = 0 };
+
+		if (!is_of_kind(&list[i], s->kind) || !can_be_in_set(&list[i]))
+			continue;
+		if (list[i].host != NULL)
+			range = range_of(list[i].host);
+		if (overlaps_set(s, ranges, &list[i], &range))
+			continue;
+		ranges[s->count] = range;
+		set_add(r, s, &list[i]);
+	}
+	free(ranges);
+}
+
 /* A list is used in several chains: its sets are made once. */
-static struct set *set_of(struct ruleset *r, const char *name, enum set_kind kind, const struct dst_conf *list, size_t count)
+static struct set *set_of(struct ruleset *r, const char *name, enum set_kind kind, const struct dst_conf *list,
+			  size_t count)
 {
 	struct set *s = ruleset_find_set(r, name);
 	size_t matching = 0;
@@ -132,10 +147,7 @@ static struct set *set_of(struct ruleset *r, const char *name, enum set_kind kin
 	if (matching < SET_ITEMS_MIN)
 		return NULL;
 	s = ruleset_add_set(r, name, kind);
-	for (size_t i = 0; i < count; i++) {
-		if (is_of_kind(&list[i], kind) && can_be_in_set(&list[i]) && !overlaps_set(s, &list[i]))
-			set_add(r, s, &list[i]);
-	}
+	fill_set(r, s, list, count);
 	return s;
 }
 
@@ -248,9 +260,13 @@ static void add_returns(const struct entry_rules *x, const struct entry_chain *h
 	if (how->foreign_sources)
 		chain_add(c, rule_with(back, (struct match){ .kind = MATCH_SRC_TYPE, .value = ADDRESS_LOCAL }));
 	if (how->local_sources)
-		chain_add(c, rule_with(back, (struct match){ .kind = MATCH_SRC_TYPE, .value = ADDRESS_LOCAL, .negated = true }));
+		chain_add(c,
+			  rule_with(back,
+				    (struct match){ .kind = MATCH_SRC_TYPE, .value = ADDRESS_LOCAL, .negated = true }));
 	if (how->others_only)
-		chain_add(c, rule_with(back, (struct match){ .kind = MATCH_DST_TYPE, .value = ADDRESS_UNICAST, .negated = true }));
+		chain_add(c,
+			  rule_with(back, (struct match){
+						  .kind = MATCH_DST_TYPE, .value = ADDRESS_UNICAST, .negated = true }));
 }
 
 /* What was refused of late is refused at once, until the set forgets it. */
@@ -262,7 +278,8 @@ static void add_refused(const struct entry_rules *x, struct chain *c, int family
 	if (ruleset_find_set(x->r, name) == NULL)
 		ruleset_add_set(x->r, name, family == AF_INET ? SET_REFUSED4 : SET_REFUSED6);
 	reject = rule_with(reject, (struct match){ .kind = MATCH_SYN });
-	chain_add(c, rule_with(reject, (struct match){ .kind = MATCH_REFUSED, .text = ruleset_format(x->r, "%s", name) }));
+	chain_add(c,
+		  rule_with(reject, (struct match){ .kind = MATCH_REFUSED, .text = ruleset_format(x->r, "%s", name) }));
 	free(name);
 }
 
@@ -312,10 +329,12 @@ void entry_jump_in(const struct entry_rules *x, struct chain *from, const struct
 	const struct string_list *names = &x->n->in_ifname;
 
 	for (size_t i = 0; i < names->count; i++)
-		chain_add(from, rule_with(jump_to(to), (struct match){ .kind = MATCH_IIF,
-								       .text = ruleset_format(x->r, "%s", names->items[i]) }));
+		chain_add(from, rule_with(jump_to(to),
+					  (struct match){ .kind = MATCH_IIF,
+							  .text = ruleset_format(x->r, "%s", names->items[i]) }));
 	if (names->count == 0 && without_loopback)
-		chain_add(from, rule_with(jump_to(to), (struct match){ .kind = MATCH_IIF, .text = "lo", .negated = true }));
+		chain_add(from,
+			  rule_with(jump_to(to), (struct match){ .kind = MATCH_IIF, .text = "lo", .negated = true }));
 	else if (names->count == 0)
 		chain_add(from, jump_to(to));
 }

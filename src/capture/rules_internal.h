@@ -2,9 +2,9 @@
 /*
  * rules_internal - the model behind rules.h: chains of typed rules, and sets.
  *
- * A chain with a hook is where packets come in: a base chain of nftables, and for iptables a chain of ours into which the
- * built-in one jumps. It hands packets to the chains of the entries. Rules are for both families, or for
- * one; a chain of one family is never printed for the other.
+ * A chain with a hook is where packets come in: a base chain of nftables, and for iptables a chain of ours into which
+ * the built-in one jumps. It hands packets to the chains of the entries. Rules are for both families, or for one; a
+ * chain of one family is never printed for the other.
  *
  * Threads: any; a ruleset is built by one thread and constant afterwards.
  */

@@ -2,8 +2,8 @@
 /*
  * rules_iptables - a ruleset as input of iptables-restore, and as commands.
  *
- * The chains of the block that have a hook are made with the others, empty: the built-in chains jump to them already, so
- * that one input of iptables-restore is enough to block. Commands for a shell do without them.
+ * The chains of the block that have a hook are made with the others, empty: the built-in chains jump to them already,
+ * so that one input of iptables-restore is enough to block. Commands for a shell do without them.
  */
 #include "capture/rules.h"
 
@@ -18,7 +18,9 @@ static const enum rule_table tables[] = { TABLE_MANGLE, TABLE_NAT, TABLE_FILTER 
 
 const char *table_name(enum rule_table table)
 {
-	static const char *const names[] = { [TABLE_MANGLE] = "mangle", [TABLE_NAT] = "nat", [TABLE_FILTER] = "filter" };
+	static const char *const names[] = {
+		[TABLE_MANGLE] = "mangle", [TABLE_NAT] = "nat", [TABLE_FILTER] = "filter"
+	};
 
 	return names[table];
 }
@@ -116,7 +118,8 @@ static void print_item(const struct dst_conf *item, struct buf *out)
 }
 
 /* item: of the set, if the rule has one. */
-static void print_match(const struct match *m, bool shared, const struct dst_conf *item, bool for_shell, struct buf *out)
+static void print_match(const struct match *m, bool shared, const struct dst_conf *item, bool for_shell,
+			struct buf *out)
 {
 	switch (m->kind) {
 	case MATCH_MARK:
@@ -239,8 +242,8 @@ static const struct set *set_of(const struct ruleset *r, const struct rule *rule
 	return NULL;
 }
 
-static void print_items(const struct ruleset *r, const struct rule *rule, int family, bool for_shell, const char *before,
-			const char *after, struct buf *out)
+static void print_items(const struct ruleset *r, const struct rule *rule, int family, bool for_shell,
+			const char *before, const char *after, struct buf *out)
 {
 	const struct set *s = set_of(r, rule);
 	struct rule one = *rule;
@@ -354,7 +357,9 @@ static void declare_chain(struct chain_visitor *v, const struct ruleset *r, cons
 static bool declare_chains(const struct ruleset *r, enum rule_table table, int family, enum block_part block,
 			   struct buf *out)
 {
-	struct chain_visitor v = { .visit = declare_chain, .table = table, .family = family, .block = block, .out = out };
+	struct chain_visitor v = {
+		.visit = declare_chain, .table = table, .family = family, .block = block, .out = out
+	};
 
 	visit_chains(r, &v);
 	return v.found;
@@ -456,8 +461,8 @@ static void print_appends(struct chain_visitor *v, const struct ruleset *r, cons
 static void print_insert(struct chain_visitor *v, const struct ruleset *r, const struct chain *c)
 {
 	if (c->hook != HOOK_NONE)
-		buf_format(v->out, "%s -t %s -I %s 1 -p tcp -m comment --comment tng:%s -j %s%s\n", tool_name(v->family),
-			   table_name(v->table), builtin_of(c), r->instance, r->prefix, c->name);
+		buf_format(v->out, "%s -t %s -I %s 1 -p tcp -m comment --comment tng:%s -j %s%s\n",
+			   tool_name(v->family), table_name(v->table), builtin_of(c), r->instance, r->prefix, c->name);
 }
 
 static void print_delete(struct chain_visitor *v, const struct ruleset *r, const struct chain *c)

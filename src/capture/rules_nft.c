@@ -3,8 +3,9 @@
  * rules_nft - a ruleset as commands of nftables, one per line.
  *
  * All is in one table of family inet, so that a transaction replaces it as a whole. Facts about nft 1.0.6 that the
- * text keeps to: in an output chain of type nat a priority is a number; ";" stands before "}" on one line; tproxy and redirect need a
- * match of the transport protocol in their own rule; a table with the owner flag is opened with the flag each time.
+ * text keeps to: in an output chain of type nat a priority is a number; ";" stands before "}" on one line; tproxy and
+ * redirect need a match of the transport protocol in their own rule; a table with the owner flag is opened with the
+ * flag each time.
  */
 #include "capture/rules.h"
 
@@ -98,7 +99,8 @@ static void print_match(const struct ruleset *r, const struct match *m, struct b
 		buf_format(out, "%s daddr %s%s ", strchr(m->text, ':') != NULL ? "ip6" : "ip", equals(m), m->text);
 		break;
 	case MATCH_DPORT:
-		buf_format(out, m->first == m->last ? "tcp dport %s%u " : "tcp dport %s%u-%u ", equals(m), m->first, m->last);
+		buf_format(out, m->first == m->last ? "tcp dport %s%u " : "tcp dport %s%u-%u ", equals(m), m->first,
+			   m->last);
 		break;
 	case MATCH_SET:
 	case MATCH_REFUSED:

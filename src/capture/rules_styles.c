@@ -161,7 +161,8 @@ int tng1_print(const struct captured_entry *entries, size_t count, bool removal,
 			return -1;
 	}
 	if (removal) {
-		buf_append_str(out, NAT "-D PREROUTING -p tcp -j TNG_ENGRESS\n" NAT "-D OUTPUT -p tcp -j TNG_ENGRESS\n");
+		buf_append_str(out,
+			       NAT "-D PREROUTING -p tcp -j TNG_ENGRESS\n" NAT "-D OUTPUT -p tcp -j TNG_ENGRESS\n");
 		remove_chain(NAT, "TNG_ENGRESS", out);
 		return 0;
 	}
@@ -303,8 +304,8 @@ static void tng2_ingress(const struct captured_entry *entry, struct buf *out)
 
 	buf_format(out, MANGLE "-N %s\n", x.pre);
 	tng2_types(x.pre, out);
-	buf_format(out, MANGLE "-A %s -p tcp -j TPROXY --on-ip 127.0.0.1 --on-port %u --tproxy-mark %u/0xffffff\n", x.pre,
-		   entry->listen_port, x.mark);
+	buf_format(out, MANGLE "-A %s -p tcp -j TPROXY --on-ip 127.0.0.1 --on-port %u --tproxy-mark %u/0xffffff\n",
+		   x.pre, entry->listen_port, x.mark);
 	buf_format(out, MANGLE "-I PREROUTING 1 -p tcp -j %s\n", x.pre);
 	buf_format(out, "ip route add local default dev lo table %u\n", x.table);
 	buf_format(out, "ip rule add fwmark %u/0xffffff table %u\n", x.mark, x.table);

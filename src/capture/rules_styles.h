@@ -14,5 +14,7 @@ void mesh_print(const struct sidecar *s, struct buf *out);
 void mesh_print_removal(const char *prefix, struct buf *out);
 
 /* As TNG 1.0 and TNG 2.8 would run it; removal: what they run before and behind. Refused: what they do not know. */
-int tng1_print(const struct captured_entry *entries, size_t count, bool removal, struct buf *out, struct err *e) MUST_CHECK;
-int tng2_print(const struct captured_entry *entries, size_t count, bool removal, struct buf *out, struct err *e) MUST_CHECK;
+int tng1_print(const struct captured_entry *entries, size_t count, bool removal, struct buf *out,
+	       struct err *e) MUST_CHECK;
+int tng2_print(const struct captured_entry *entries, size_t count, bool removal, struct buf *out,
+	       struct err *e) MUST_CHECK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sidecar - the proxy's own connections go on, and so does loopback; what else has a port of the lists goes to the proxy.
+ * sidecar - the proxy's own connections go on, and so does loopback; what else has a port of the lists goes to the
+ * proxy.
  *
  * The proxy is known by its user, who must be nobody else's: not by a group, which applications may share.
  */
@@ -98,7 +99,8 @@ static void return_ports(struct chain *c, const struct port_list *ports)
 		chain_add(c, rule_with(back, dport(ports->ports[i])));
 }
 
-static void add_ports(struct chain *c, const struct port_list *ports, const struct port_list *excluded, struct rule rule)
+static void add_ports(struct chain *c, const struct port_list *ports, const struct port_list *excluded,
+		      struct rule rule)
 {
 	if (ports->all)
 		return_ports(c, excluded);
@@ -173,7 +175,8 @@ static void inbound_tproxy(struct ruleset *r, const struct sidecar *s)
 	chain_add(to, tproxy);
 	chain_add(to, (struct rule){ .verdict = VERDICT_DROP });
 	return_own_mark(r, in);
-	chain_add(in, rule_with((struct rule){ .verdict = VERDICT_RETURN }, (struct match){ .kind = MATCH_IIF, .text = "lo" }));
+	chain_add(in, rule_with((struct rule){ .verdict = VERDICT_RETURN },
+				(struct match){ .kind = MATCH_IIF, .text = "lo" }));
 	chain_add(in, rule_with(divert, (struct match){ .kind = MATCH_SOCKET_TRANSPARENT }));
 	chain_add(in, rule_with((struct rule){ .verdict = VERDICT_RETURN }, match_mark(r, mark)));
 	inbound_rules(in, s, to);
@@ -196,7 +199,8 @@ struct ruleset *sidecar_rules(const struct sidecar *s, struct err *e)
 		return NULL;
 	}
 	if ((s->inbound_exclude.count > 0 && !s->inbound.all) || (s->outbound_exclude.count > 0 && !s->outbound.all)) {
-		err_set(e, ERR_CONFIG, "ports are excluded from all: write --inbound-ports '*' or --outbound-ports '*' with them");
+		err_set(e, ERR_CONFIG,
+			"ports are excluded from all: write --inbound-ports '*' or --outbound-ports '*' with them");
 		return NULL;
 	}
 	prefix = mem_format("%s_", s->prefix);

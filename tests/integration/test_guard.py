@@ -4,9 +4,11 @@ foreign is the same before and after, whoever was killed when.
 """
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,6 +33,12 @@ FOREIGN = """
     iptables -t mangle -A PREROUTING -p udp -j MARK --set-mark 7
     ip6tables -t mangle -A OUTPUT -p udp -j MARK --set-mark 7
     ip6tables -t mangle -A PREROUTING -p udp -j MARK --set-mark 7
+    iptables -A INPUT -p udp -j ACCEPT
+    iptables -A OUTPUT -p udp -j ACCEPT
+    iptables -A FORWARD -p udp -j ACCEPT
+    ip6tables -A INPUT -p udp -j ACCEPT
+    ip6tables -A OUTPUT -p udp -j ACCEPT
+    ip6tables -A FORWARD -p udp -j ACCEPT
     nft add table inet tngx
     nft add chain inet tngx c
     ip link add d0 type veth peer name d1
@@ -59,9 +67,16 @@ def host(stack):
     return h
 
 
+def cookie(h):
+    """SO_NETNS_COOKIE: in the names of the files."""
+    with h:
+        s = socket.socket()
+    with s:
+        return int.from_bytes(s.getsockopt(socket.SOL_SOCKET, 71, 8), "little")
+
+
 def files(h):
-    inode = os.stat(h.path).st_ino
-    return sorted(p.name for p in RUN.glob(f"{inode}.*")) if RUN.exists() else []
+    return sorted(p.name for p in RUN.glob(f"{cookie(h)}.*")) if RUN.exists() else []
 
 
 def has_own(h):
@@ -70,9 +85,17 @@ def has_own(h):
     return bool(re.search(r"table inet tng\b|table inet tng_|TNG_0_|TNG_b_|proto 235|tng:", text))
 
 
+# In a mount namespace of its own, where the plain names stand for the legacy tools.
+LEGACY = ("unshare", "--mount", "sh", "-c", 'mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi && '
+          'exec "$@"', "sh")
+
+
 class StandIn(Process):
     def __init__(self, h, backend, on_exit="open", instance="0", mark=566, broken=False, started=True):
-        super().__init__([*h.within, STAND_IN, backend, on_exit, instance, str(mark), *(["broken"] if broken else [])],
+        before = h.within
+        if backend == "legacy":
+            before, backend = (*before, *LEGACY), "iptables"
+        super().__init__([*before, STAND_IN, backend, on_exit, instance, str(mark), *(["broken"] if broken else [])],
                          f"stand-in {instance}", stdin=subprocess.PIPE)
         if started:
             self.wait_line("^started$")
@@ -113,11 +136,21 @@ def gateway(stack, host):
     return start
 
 
+def kill_both(g):
+    guard = g.guard
+    os.kill(g.pid, signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    g.child.kill()
+    g.child.wait()
+    until("the guard has gone", lambda: not os.path.exists(f"/proc/{guard}/fd/0"))
+
+
 def cleanup(h, *args, dry=False):
     return subprocess.run([*h.within, STAND_IN, "cleanup-dry" if dry else "cleanup", *args], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, check=False)
 
 
+BLOCKS = {"nft": r"daddr 192\.0\.2\.0/24 tcp dport 8080 reject", "iptables": r"-A TNG_0_\S+ -d 192\.0\.2\.0/24 .*REJECT"}
 backends = pytest.mark.parametrize("backend", ["nft", "iptables"])
 
 
@@ -127,7 +160,7 @@ def test_a_stop_leaves_everything_as_it_was(host, gateway, backend):
     g = gateway(backend).do("apply", "^standing$")
     during = host.state()
     assert ("table inet tng {" in during) == (backend == "nft")
-    assert ("-j TNG_0_OUT" in during) == (backend == "iptables")
+    assert ("-j TNG_0_" in during) == (backend == "iptables")
     assert during.count("fwmark 0x236/0xffffff lookup 239") == 2
     g.do("stop", "^stopped$")
     assert host.state() == before
@@ -137,7 +170,7 @@ def test_a_stop_leaves_everything_as_it_was(host, gateway, backend):
 @backends
 def test_rules_that_the_kernel_refuses_leave_everything_as_it_was(host, gateway, backend):
     before = host.state()
-    gateway(backend, broken=True).do("apply", "No such file or directory|NOWHERE")
+    gateway(backend, broken=True).do("apply", "No such file or directory|RULE_APPEND failed")
     assert host.state() == before
 
 
@@ -147,7 +180,7 @@ def test_after_a_sigkill_there_is_a_block_and_then_nothing(host, gateway, backen
     g = gateway(backend).do("apply", "^standing$")
     killed = time.monotonic()
     g.child.kill()
-    block = r"daddr 192\.0\.2\.0/24 tcp dport 8080 drop" if backend == "nft" else r"TNG_0_OUT -d 192\.0\.2\.0/24 .*DROP"
+    block = BLOCKS[backend]
     until("the block stands", lambda: re.search(block, host.state()))
     until("everything is gone", lambda: host.state() == before)
     assert time.monotonic() - killed < 5
@@ -159,7 +192,7 @@ def test_with_drop_the_block_stays_until_the_next_start(host, gateway, backend):
     before = host.state()
     g = gateway(backend, "drop").do("apply", "^standing$")
     g.child.kill()
-    block = r"daddr 192\.0\.2\.0/24 tcp dport 8080 drop" if backend == "nft" else r"TNG_0_OUT -d 192\.0\.2\.0/24 .*DROP"
+    block = BLOCKS[backend]
     g.wait_line("is blocked from now on")
     g.child.wait()
     assert re.search(block, host.state())
@@ -175,9 +208,9 @@ def test_a_block_of_the_other_back_end_gives_way_as_well(host, gateway):
     before = host.state()
     g = gateway("iptables", "drop").do("apply", "^standing$").do("stop", "^stopped$")
     g.tell("end")
-    assert "TNG_0_OUT" in host.state()
+    assert "TNG_0_" in host.state()
     again = gateway("nft").do("apply", "^standing$")
-    assert "TNG_0_OUT" not in host.state()
+    assert "TNG_0_" not in host.state()
     again.do("stop", "^stopped$")
     assert host.state() == before
 
@@ -213,11 +246,7 @@ def test_when_the_guard_is_killed_the_gateway_sees_it_and_clears_up(host, gatewa
 def test_when_both_are_killed_the_next_start_replays_the_journal(host, gateway, backend):
     before = host.state()
     g = gateway(backend).do("apply", "^standing$")
-    guard = g.guard
-    os.kill(g.pid, signal.SIGSTOP)
-    os.kill(guard, signal.SIGKILL)
-    g.child.kill()
-    g.child.wait()
+    kill_both(g)
     assert has_own(host)
     assert any(name.endswith(".undo") for name in files(host))
     assert "table inet tng " not in host.state()  # the kernel has taken it
@@ -234,11 +263,7 @@ def test_when_both_are_killed_the_next_start_replays_the_journal(host, gateway, 
 def test_when_both_are_killed_cleanup_takes_it_away(host, gateway, backend):
     before = host.state()
     g = gateway(backend, "drop").do("apply", "^standing$")
-    guard = g.guard
-    os.kill(g.pid, signal.SIGSTOP)
-    os.kill(guard, signal.SIGKILL)
-    g.child.kill()
-    g.child.wait()
+    kill_both(g)
     dry = cleanup(host, dry=True)
     assert dry.returncode == 0 and "ip rule del pref 5650 fwmark 0x236/0xffffff lookup 239 protocol 235" in dry.stdout
     assert has_own(host)
@@ -251,11 +276,7 @@ def test_when_both_are_killed_cleanup_takes_it_away(host, gateway, backend):
 def test_the_commands_of_a_dry_run_do_the_same(host, gateway):
     before = host.state()
     g = gateway("iptables").do("apply", "^standing$")
-    guard = g.guard
-    os.kill(g.pid, signal.SIGSTOP)
-    os.kill(guard, signal.SIGKILL)
-    g.child.kill()
-    g.child.wait()
+    kill_both(g)
     host.run("sh", "-e", stdin=cleanup(host, dry=True).stdout)
     assert host.state() == before
 
@@ -290,14 +311,53 @@ def _without_empty_legacy(state):
     return re.sub(r"\*mangle\n(:[A-Z]+ ACCEPT \n)+COMMIT\n", "", state)
 
 
-def test_two_instances_stand_side_by_side_and_share_a_route(host, gateway):
+@pytest.fixture
+def legacy_tables(host):
+    """The legacy tool makes a table as soon as it is used, and cannot take it away again."""
+    if not Path("/usr/sbin/xtables-legacy-multi").exists() or not Path("/usr/sbin/xtables-nft-multi").exists():
+        pytest.skip("iptables-legacy is not installed as in Debian")
+    for tool in ("iptables-legacy", "ip6tables-legacy"):
+        for table in ("nat", "mangle", "filter"):
+            host.run(tool, "-t", table, "-A", "OUTPUT", "-p", "udp", "-j", "RETURN")
+
+
+def test_the_legacy_flavour_is_found_and_cleared_up_by_stop_death_and_cleanup(host, gateway, legacy_tables):
+    before = host.state()
+    g = gateway("legacy").do("apply", "^standing$")
+    g.wait_line(r"stand \(iptables-legacy\)")
+    assert "TNG_0_" in host.run("iptables-legacy-save") and "TNG_0_" not in host.run("iptables-nft-save")
+    status = Path(f"/proc/{g.guard}/status").read_text()
+    assert re.search(r"CapPrm:\s*0000000000003000\n", status)  # CAP_NET_RAW as well
+    g.do("stop", "^stopped$")
+    assert host.state() == before
+
+    gateway("legacy").do("apply", "^standing$").child.kill()
+    until("everything is gone", lambda: host.state() == before)
+
+    g = gateway("legacy").do("apply", "^standing$")
+    kill_both(g)
+    assert has_own(host)
+    assert cleanup(host).returncode == 0
+    assert host.state() == before
+
+
+def test_two_instances_stand_side_by_side(host, gateway):
     before = host.state()
     one = gateway("nft").do("apply", "^standing$")
     other = gateway("iptables", instance="b").do("apply", "^standing$")
+    assert host.state().count("proto 235") == 8
     one.do("stop", "^stopped$")
-    assert "fwmark 0x236/0xffffff lookup 239" in host.state()
+    assert host.state().count("proto 235") == 4 and "fwmark 0x236/" not in host.state()
     other.do("stop", "^stopped$")
     assert host.state() == before
+
+
+def test_an_instance_with_the_marks_of_another_is_refused_and_changes_nothing(host, gateway):
+    namesake = subprocess.run([STAND_IN, "namesake", "b"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    one = gateway("nft", instance="b").do("apply", "^standing$")
+    standing = host.state()
+    gateway("nft", instance=namesake).do("apply", rf'instance "b" \(process {one.pid}\) uses mark \d+ already')
+    assert host.state() == standing
 
 
 def test_the_same_name_twice_is_refused_with_the_pid(host, gateway):
@@ -329,9 +389,8 @@ def test_upstream_running_is_refused_with_an_explanation(host, gateway, stack):
 
 
 def test_a_tampered_journal_is_refused_by_its_name(host, gateway):
-    inode = os.stat(host.path).st_ino
     RUN.mkdir(mode=0o700, exist_ok=True)
-    path = RUN / f"{inode}.0.undo"
+    path = RUN / f"{cookie(host)}.0.undo"
     path.write_text('{"tng_undo": 1, "commands": ["rm -rf /"]}')
     path.chmod(0o600)
     try:
@@ -354,3 +413,26 @@ def test_the_guard_keeps_no_right_and_no_descriptor_that_it_does_not_need(host, 
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(g.guard, signum)
     g.do("stop", "^stopped$")
+
+
+def test_in_a_user_namespace_without_rights_outside_it_works_and_says_where_the_journal_is_not(gateway, stack):
+    """unshare -Urn as nobody: what pasta does for a container."""
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-Urn")
+    probe = subprocess.run([*nobody, "true"], stderr=subprocess.PIPE, text=True, check=False)
+    if probe.returncode != 0:
+        pytest.skip(f"no user namespaces: {probe.stderr.strip()}")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = shutil.copy(STAND_IN, folder)
+        script = ('ip link set lo up; echo apply | "$0" nft open 0 566 & wait; nft list tables; ip rule')
+        done = subprocess.run([*nobody, "sh", "-c", script, program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              check=False, env={"PATH": os.environ["PATH"]})
+    assert "standing" in done.stdout
+    assert "no undo journal" in done.stderr
+
+
+def test_a_table_that_somebody_flushes_stays(host, gateway):
+    """nft flush ruleset of others skips a table with an owner."""
+    gateway("nft").do("apply", "^standing$")
+    host.run("nft", "flush", "ruleset")
+    assert "table inet tng {" in host.state()

@@ -243,3 +243,40 @@ def test_a_service_on_the_egress_sees_the_peer(net, apply):
     service = net.service.listen("0.0.0.0", 80)
     assert arrives(net.client.connect(SERVICE, 80), listener) == ((SERVICE, 80), CLIENT)
     assert arrives(net.service.connect(SERVICE, 80, mark=565, source=CLIENT), service) == ((SERVICE, 80), CLIENT)
+
+
+def test_what_was_refused_is_refused_before_anybody_listens(net, tmp_path):
+    file = tmp_path / "tng.json"
+    file.write_text(json.dumps({"add_ingress": ingress(capture_dst={"port": 80}, open_ports="negative_cache")}))
+    net.client.tng("iptables", "-c", str(file), "--backend", "nft")
+    listener = net.client.listen("127.0.0.1", 5000, transparent=True)
+    sh("ip", "netns", "exec", net.client.name, "nft", "add element inet tng i0_refused4 { 10.2.0.2 . 80 timeout 60s }")
+    refuses(lambda: net.client.connect(SERVICE, 80))
+    assert arrives(net.client.connect("10.2.0.3", 80), listener)[0] == ("10.2.0.3", 80)
+
+
+@pytest.mark.parametrize("scope,host", [("local", "client"), ("forward", "gateway")])
+def test_connect_first_lets_nothing_pass_while_nobody_decides(net, tmp_path, scope, host):
+    file = tmp_path / "tng.json"
+    file.write_text(json.dumps({"add_ingress": ingress(capture_dst={"port": 80}, open_ports="connect_first", scope=scope)}))
+    getattr(net, host).tng("iptables", "-c", str(file))
+    getattr(net, host).listen("127.0.0.1", 5000, transparent=True)
+    service = net.service.listen("0.0.0.0", 80)
+    with pytest.raises(TimeoutError):
+        net.client.connect(SERVICE, 80, timeout=0.5)
+    service.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        service.accept()
+
+
+def test_two_instances_live_side_by_side(net, apply):
+    blue = {"instance": "blue"}
+    apply(net.client, add_ingress=ingress(capture_dst={"port": 80}))
+    apply(net.client, add_ingress=ingress(capture_dst={"port": 81}, listen_port=5001), interception=blue)
+    first, second = (net.client.listen("127.0.0.1", port, transparent=True) for port in (5000, 5001))
+    service = net.service.listen("0.0.0.0", 81)
+    assert arrives(net.client.connect(SERVICE, 80), first)[0] == (SERVICE, 80)
+    assert arrives(net.client.connect(SERVICE, 81), second)[0] == (SERVICE, 81)
+    net.client.tng("cleanup-iptables", "--instance", "blue")
+    assert arrives(net.client.connect(SERVICE, 80), first)[0] == (SERVICE, 80)
+    assert arrives(net.client.connect(SERVICE, 81), service)[0] == (SERVICE, 81)

@@ -3,8 +3,8 @@
  * guard_stand_in - a gateway that does nothing but keep rules, for tests/integration/test_guard.py.
  *
  * guard_stand_in BACKEND ON_EXIT INSTANCE MARK [broken]: starts the guard and says "started PID"; then a line of input is
- * a wish ("apply", "stop", "free", "watch", "end"), and a line of output the answer. "cleanup [INSTANCE]" instead of a back end: what
- * tng cleanup-iptables does.
+ * a wish ("apply", "stop", "free", "watch", "end"), and a line of output the answer. Instead of a back end: "cleanup [INSTANCE]",
+ * what tng cleanup-iptables does; "namesake INSTANCE", another name that has the same marks.
  */
 #include <poll.h>
 #include <signal.h>
@@ -14,7 +14,23 @@
 
 #include "capture/cleanup.h"
 #include "capture/guard.h"
-#include "stand_in_rules.h"
+#include "capture/rules.h"
+
+/* 192.0.2.0/24 and 2001:db8::/32, port 8080, to port 50000; broken: for a control group that is not there. */
+static struct ruleset *build(const struct interception_conf *conf, unsigned mark, bool broken, struct err *e)
+{
+	struct dst_conf dst[] = { { .host = (char *)"192.0.2.0/24", .port = 8080, .port_end = 8080 },
+				  { .host = (char *)"2001:db8::/32", .port = 8080, .port_end = 8080 } };
+	char *group = (char *)"tng-is-not-there";
+	struct netfilter_conf n = { .capture_dst = dst, .capture_dst_count = 2, .so_mark = 565, .ipv6 = IPV6_CAPTURE };
+	struct entry_conf entry = { .kind = ENTRY_INGRESS, .index = mark - CAPTURE_MARK_FIRST, .path = (char *)"add_ingress[0]",
+				    .netfilter = &n };
+	struct captured_entry captured = { &entry, 50000 };
+
+	if (broken)
+		n.capture_cgroup = (struct string_list){ &group, 1 };
+	return rules_build(conf, &captured, 1, true, e);
+}
 
 static void say(int rc, const struct err *e, const char *done)
 {
@@ -67,6 +83,25 @@ static void obey(struct guard **g, const char *wish)
 	}
 }
 
+/* Another name whose entries have the marks of this one. */
+static int print_namesake(const char *instance)
+{
+	struct interception_conf conf = { .instance = (char *)instance };
+	uint32_t mark = capture_mark(&conf, ENTRY_INGRESS, 0);
+
+	for (unsigned i = 0; i < 100000; i++) {
+		char name[INSTANCE_LEN_MAX + 1];
+
+		snprintf(name, sizeof(name), "n%u", i);
+		conf.instance = name;
+		if (capture_mark(&conf, ENTRY_INGRESS, 0) != mark)
+			continue;
+		puts(name);
+		return 0;
+	}
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct interception_conf conf = { .mark_mask = 0xffffff, .protocol = 235 };
@@ -78,6 +113,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (argc >= 2 && strncmp(argv[1], "cleanup", 7) == 0)
 		return clean_up(argc > 2 ? argv[2] : NULL, strcmp(argv[1], "cleanup-dry") == 0);
+	if (argc == 3 && strcmp(argv[1], "namesake") == 0)
+		return print_namesake(argv[2]);
 	if (argc < 5)
 		return 2;
 	conf.backend = strcmp(argv[1], "nft") == 0	  ? BACKEND_NFT :
@@ -85,8 +122,8 @@ int main(int argc, char **argv)
 							  BACKEND_AUTO;
 	conf.drop_on_exit = strcmp(argv[2], "drop") == 0;
 	conf.instance = argv[3];
-	rules = stand_in_rules(argv[3], (uint32_t)strtoul(argv[4], NULL, 10), argc > 5);
-	g = guard_start(&conf, rules, &e);
+	rules = build(&conf, (unsigned)strtoul(argv[4], NULL, 10), argc > 5, &e);
+	g = rules != NULL ? guard_start(&conf, rules, &e) : NULL;
 	say(g != NULL ? 0 : -1, &e, "started");
 	while (g != NULL && fgets(line, sizeof(line), stdin) != NULL) {
 		line[strcspn(line, "\n")] = '\0';

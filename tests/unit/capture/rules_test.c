@@ -22,7 +22,8 @@ struct built {
 
 static struct config *load(const char *ingresses, const char *egresses, const char *interception)
 {
-	char *text = mem_format("{'add_ingress':[%s],'add_egress':[%s],'interception':{%s}}", ingresses, egresses, interception);
+	char *text = mem_format("{'add_ingress':[%s],'add_egress':[%s],'interception':{%s}}", ingresses, egresses,
+				interception);
 	struct config_report report;
 	struct config *c;
 
@@ -44,7 +45,8 @@ static struct built build(const char *ingresses, const char *egresses, const cha
 	for (size_t i = 0; i < b.config->entry_count; i++) {
 		const struct entry_conf *conf = &b.config->entries[i];
 
-		entries[i] = (struct captured_entry){ conf, (uint16_t)((conf->kind == ENTRY_INGRESS ? 50000 : 40000) + conf->index) };
+		entries[i] = (struct captured_entry){ conf, (uint16_t)((conf->kind == ENTRY_INGRESS ? 50000 : 40000) +
+								       conf->index) };
 	}
 	b.rules = rules_build(&b.config->interception, entries, b.config->entry_count, ipv6_host, &b.e);
 	return b;
@@ -108,7 +110,8 @@ static void an_ingress_marks_routes_and_hands_over(void **state)
 		"add rule inet tng mangle_pre meta nfproto ipv4 meta l4proto tcp jump i0_pre\n"
 		"add rule inet tng i0_pre iifname \"lo\" meta mark & 0x00ffffff == 0x00000236 jump i0_tp\n"
 		"add rule inet tng i0_pre meta mark & 0x00ffffff == 0x00000236 drop\n"
-		"add rule inet tng i0_tp meta nfproto ipv4 meta l4proto tcp meta mark set meta mark & 0xff000000 | 0x00000236 "
+		"add rule inet tng i0_tp meta nfproto ipv4 meta l4proto tcp meta mark set meta mark & 0xff000000 | "
+		"0x00000236 "
 		"tproxy ip to 127.0.0.1:50000 accept\n"
 		"add rule inet tng i0_tp drop\n"
 		"add rule inet tng mangle_out meta nfproto ipv4 meta l4proto tcp jump i0_out\n"
@@ -138,13 +141,15 @@ static void an_egress_takes_only_what_is_for_its_host(void **state)
 {
 	struct built b = build("", OUT("'capture_dst':{'port':8080}"), "", false);
 	struct built local = build("", OUT("'capture_dst':{'port':8080},'capture_local_traffic':true"), "", false);
-	struct built host = build("", OUT("'capture_dst':{'host':'10.0.0.1','port':8080},'capture_local_traffic':true"), "", false);
+	struct built host =
+		build("", OUT("'capture_dst':{'host':'10.0.0.1','port':8080},'capture_local_traffic':true"), "", false);
 	char *text = nft_of(&b);
 	char *with_local = nft_of(&local);
 	char *with_host = nft_of(&host);
 
 	(void)state;
-	assert_before(text, "e0_pre meta mark & 0x00ffffff == 0x00000235 return\n", "e0_pre fib saddr type local return\n");
+	assert_before(text, "e0_pre meta mark & 0x00ffffff == 0x00000235 return\n",
+		      "e0_pre fib saddr type local return\n");
 	assert_before(text, "e0_pre fib saddr type local return\n",
 		      "e0_pre fib daddr type local tcp dport 8080 redirect to :40000\n");
 	assert_lacks(text, "e0_out");
@@ -161,7 +166,8 @@ static void an_egress_takes_only_what_is_for_its_host(void **state)
 
 static void each_entry_has_its_mark_and_knows_the_others(void **state)
 {
-	struct built b = build(IN(PORT ",'so_mark':600") "," OUT("'listen_port':50001,'capture_dst':{'port':81}"), "", "", false);
+	struct built b = build(IN(PORT ",'so_mark':600") "," OUT("'listen_port':50001,'capture_dst':{'port':81}"), "",
+			       "", false);
 	char *text = nft_of(&b);
 
 	(void)state;
@@ -209,9 +215,11 @@ static void ipv6_is_refused_where_it_would_bypass(void **state)
 
 static void many_destinations_become_sets_and_overlaps_do_not(void **state)
 {
-	struct built b = build(IN("'capture_dst':[{'host':'10.0.0.0/8','port':1,'port_end':9},{'host':'10.1.0.0/16','port':5},"
-				  "{'host':'11.0.0.0/8'},{'host':'0.0.0.0/0','port':7},{'host':'12.0.0.1','port':80},"
-				  "{'port':1},{'port':2},{'port':3}]"), "", "", false);
+	struct built b =
+		build(IN("'capture_dst':[{'host':'10.0.0.0/8','port':1,'port_end':9},{'host':'10.1.0.0/16','port':5},"
+			 "{'host':'11.0.0.0/8'},{'host':'0.0.0.0/0','port':7},{'host':'12.0.0.1','port':80},"
+			 "{'port':1},{'port':2},{'port':3}]"),
+		      "", "", false);
 	char *nft = nft_of(&b);
 	char *iptables = iptables_of(&b, AF_INET);
 
@@ -223,7 +231,8 @@ static void many_destinations_become_sets_and_overlaps_do_not(void **state)
 	assert_has(nft, "i0_out ip daddr 0.0.0.0/0 tcp dport 7 meta mark set");
 	assert_lacks(nft, "i0_ports"); /* three are few */
 	assert_has(iptables, "-A TNG_0_I0_OUT -p tcp --dst 10.0.0.0/8 --dport 1:9 -m comment --comment tng:0 -j MARK");
-	assert_has(iptables, "-A TNG_0_I0_OUT --dst 11.0.0.0/8 -m comment --comment tng:0 -j MARK --set-mark 566/0xffffff\n");
+	assert_has(iptables,
+		   "-A TNG_0_I0_OUT --dst 11.0.0.0/8 -m comment --comment tng:0 -j MARK --set-mark 566/0xffffff\n");
 	free(nft);
 	free(iptables);
 	built_release(&b);
@@ -231,8 +240,9 @@ static void many_destinations_become_sets_and_overlaps_do_not(void **state)
 
 static void packets_pass_in_the_order_that_is_documented(void **state)
 {
-	struct built b = build(IN(PORT ",'exclude_dst':{'port':22},'nocapture_cgroup':['x'],'capture_cgroup':['a/b','c']"), "", "",
-			       false);
+	struct built b =
+		build(IN(PORT ",'exclude_dst':{'port':22},'nocapture_cgroup':['x'],'capture_cgroup':['a/b','c']"), "",
+		      "", false);
 	char *text;
 
 	(void)state;
@@ -241,7 +251,8 @@ static void packets_pass_in_the_order_that_is_documented(void **state)
 	text = nft_of(&b);
 	assert_before(text, "i0_out meta mark & 0x00ffffff == 0x00000235 return\n", "i0_out tcp dport 22 return\n");
 	assert_before(text, "i0_out tcp dport 22 return\n", "i0_out socket cgroupv2 level 1 \"unified/x\" return\n");
-	assert_before(text, "i0_out socket cgroupv2 level 1 \"unified/x\" return\n", "i0_out fib daddr type != unicast return\n");
+	assert_before(text, "i0_out socket cgroupv2 level 1 \"unified/x\" return\n",
+		      "i0_out fib daddr type != unicast return\n");
 	assert_before(text, "i0_out fib daddr type != unicast return\n",
 		      "i0_out socket cgroupv2 level 2 \"unified/a/b\" jump i0_out_d\n");
 	assert_has(text, "i0_out_d tcp dport 80 meta mark set");
@@ -277,8 +288,10 @@ static void ports_are_open_as_the_service_says(void **state)
 	assert_false(rules_need_iptables(cache.rules));
 	assert_has(queue, "-A TNG_0_I0_Q -p tcp --syn -m comment --comment tng:0 -j NFQUEUE --queue-num 2350\n");
 	assert_before(queue, "-A TNG_0_I0_PRE -m mark --mark 1590/0xffffff", "-A TNG_0_I0_PRE -i lo");
-	assert_has(queue, "-A TNG_0_FILTER_FWD -p tcp -m mark --mark 2102/0xffffff -m comment --comment tng:0 -j REJECT");
-	assert_has(sets, "add set inet tng i0_refused4 { type ipv4_addr . inet_service; flags timeout; timeout 30s; size 65535; }\n");
+	assert_has(queue,
+		   "-A TNG_0_FILTER_FWD -p tcp -m mark --mark 2102/0xffffff -m comment --comment tng:0 -j REJECT");
+	assert_has(sets, "add set inet tng i0_refused4 { type ipv4_addr . inet_service; flags timeout; timeout 30s; "
+			 "size 65535; }\n");
 	assert_before(sets, "@i0_refused4 reject with tcp reset\n", "i0_out tcp dport 80 meta mark set");
 	free(queue);
 	free(sets);
@@ -288,12 +301,16 @@ static void ports_are_open_as_the_service_says(void **state)
 
 static void answers_for_a_foreign_address_come_back(void **state)
 {
-	struct built b = build("", "{'mapping':{'in':{'port':1},'out':{'host':'127.0.0.1','port':2},'transparency':{'out':true}},"
-				   "'no_ra':true}", "", false);
+	struct built b =
+		build("",
+		      "{'mapping':{'in':{'port':1},'out':{'host':'127.0.0.1','port':2},'transparency':{'out':true}},"
+		      "'no_ra':true}",
+		      "", false);
 	char *text = nft_of(&b);
 
 	(void)state;
-	assert_has(text, "e0_ct meta l4proto tcp ct direction original fib saddr type != local ct mark set ct mark & 0xff000000 | "
+	assert_has(text, "e0_ct meta l4proto tcp ct direction original fib saddr type != local ct mark set ct mark & "
+			 "0xff000000 | "
 			 "0x00000436\n");
 	assert_has(text, "e0_ct meta l4proto tcp ct direction reply ct mark & 0x00ffffff == 0x00000436 meta mark set");
 	assert_has(text, "e0_div meta l4proto tcp socket transparent 1");
@@ -311,9 +328,11 @@ static void what_iptables_cannot_do_is_refused(void **state)
 		const char *expected;
 	} cases[] = {
 		{ IN("'capture_dst':{'ipset':'s'}"), OUT("'capture_cgroup':['a']"), "",
-		  "add_egress[0].netfilter: cgroups of an egress need nftables, but add_ingress[0].netfilter needs iptables (ipset)" },
+		  "add_egress[0].netfilter: cgroups of an egress need nftables, but add_ingress[0].netfilter needs "
+		  "iptables (ipset)" },
 		{ IN("'capture_dst':{'ipset':'s'},'open_ports':'negative_cache'"), "", "",
-		  "add_ingress[0].netfilter.open_ports: \"negative_cache\" needs nftables, but add_ingress[0].netfilter needs "
+		  "add_ingress[0].netfilter.open_ports: \"negative_cache\" needs nftables, but "
+		  "add_ingress[0].netfilter needs "
 		  "iptables (ipset)" },
 	};
 
@@ -338,7 +357,8 @@ static void the_block_refuses_what_was_captured_and_nothing_else(void **state)
 	rules_print_nft_block(b.rules, true, &nft);
 	assert_has(buf_str(&nft), "add rule inet tng_blue i0_rout tcp dport 80 reject with tcp reset\n");
 	assert_has(buf_str(&nft), "add rule inet tng_blue e0_rin fib saddr type local return\n");
-	assert_has(buf_str(&nft), "add rule inet tng_blue e0_rin fib daddr type local tcp dport 8080 reject with tcp reset\n");
+	assert_has(buf_str(&nft),
+		   "add rule inet tng_blue e0_rin fib daddr type local tcp dport 8080 reject with tcp reset\n");
 	assert_lacks(buf_str(&nft), "redirect");
 	assert_lacks(buf_str(&nft), "tproxy");
 	rules_print_iptables_block(b.rules, AF_INET, &iptables);
