@@ -1,5 +1,5 @@
 """
-What the rules do to packets: client, gateway and service as network namespaces, the gateway's listeners played by the test.
+What the rules do to packets: client, gateway and service are namespaces, the test plays the listeners.
 
    client 10.1.0.2 --- 10.1.0.1 gateway 10.2.0.1 --- 10.2.0.2 service       (fd01::/64, fd02::/64 likewise)
 """
@@ -15,7 +15,8 @@ import pytest
 
 from harness.gateway import BINARY
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="needs root, to make network namespaces")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"),
+                                reason="needs root, to make network namespaces")
 
 CLONE_NEWNET = 0x40000000
 SOL_IP, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT = 0, 19, 24
@@ -180,7 +181,8 @@ def test_local_connections_keep_their_destination_by_tproxy(net, apply):
 
 
 def test_two_ingresses_get_what_is_theirs(net, apply):
-    apply(net.client, add_ingress=ingress(capture_dst={"port": 80}) + ingress(capture_dst={"port": 81}, listen_port=5001))
+    apply(net.client, add_ingress=ingress(capture_dst={"port": 80}) +
+          ingress(capture_dst={"port": 81}, listen_port=5001))
     first, second = (net.client.listen("127.0.0.1", port, transparent=True) for port in (5000, 5001))
     assert arrives(net.client.connect(SERVICE, 81), second)[0] == (SERVICE, 81)
     assert arrives(net.client.connect(SERVICE, 80), first)[0] == (SERVICE, 80)
@@ -212,7 +214,8 @@ def test_forwarded_connections_are_fully_transparent(net, apply):
     other = net.service.listen("0.0.0.0", 5000)
     assert arrives(net.client.connect(SERVICE, 80), listener) == ((SERVICE, 80), CLIENT)
     assert arrives(net.gateway.connect(SERVICE, 80, mark=565, source=CLIENT), service) == ((SERVICE, 80), CLIENT)
-    assert arrives(net.client.connect(SERVICE, 5000), other) == ((SERVICE, 5000), CLIENT)  # the listener's port elsewhere
+    # the listener's port, elsewhere
+    assert arrives(net.client.connect(SERVICE, 5000), other) == ((SERVICE, 5000), CLIENT)
     refuses(lambda: net.client.connect("10.1.0.1", 80))  # the gateway itself is no destination
 
 
@@ -258,7 +261,8 @@ def test_what_was_refused_is_refused_before_anybody_listens(net, tmp_path):
 @pytest.mark.parametrize("scope,host", [("local", "client"), ("forward", "gateway")])
 def test_connect_first_lets_nothing_pass_while_nobody_decides(net, tmp_path, scope, host):
     file = tmp_path / "tng.json"
-    file.write_text(json.dumps({"add_ingress": ingress(capture_dst={"port": 80}, open_ports="connect_first", scope=scope)}))
+    entry = ingress(capture_dst={"port": 80}, open_ports="connect_first", scope=scope)
+    file.write_text(json.dumps({"add_ingress": entry}))
     getattr(net, host).tng("iptables", "-c", str(file))
     getattr(net, host).listen("127.0.0.1", 5000, transparent=True)
     service = net.service.listen("0.0.0.0", 80)
