@@ -71,9 +71,9 @@ static size_t used(const struct pool *p)
 	return atomic_load_explicit(&p->budget->used, memory_order_relaxed);
 }
 
-size_t pool_read_size(const struct pool *p, size_t piece)
+size_t pool_read_size(const struct pool *p, size_t most, size_t piece)
 {
-	return pool_has_room(p) ? POOL_READ_SIZE : piece;
+	return pool_has_room(p) ? most : piece;
 }
 
 bool pool_has_room(const struct pool *p)

@@ -18,11 +18,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Four full TLS records with their overhead, a partial one in front of them, and room to spare. */
-#define POOL_READ_SIZE 65536
+/*
+ * Bytes travel by four full TLS records, so that nothing is left over at either end: what is read at once from a
+ * plain socket makes, with the head of an HTTP/2 frame in front of it, just as much as is sealed at once; that is,
+ * with its overhead, what is read at once from a tunnel, and opened at once.
+ */
+#define POOL_SEAL_SIZE (4 * 16384)
+#define POOL_READ_SIZE (POOL_SEAL_SIZE - 9)
+#define POOL_WIRE_SIZE (4 * (16384 + 22))
 #define POOL_RECORD_SIZE 17408 /* one TLS record and what we may have to say ourselves */
 #define POOL_PIECE_SIZE 4608   /* what is read at a time from a plain socket when the budget is short */
-#define POOL_BUF_SIZE (POOL_READ_SIZE + POOL_RECORD_SIZE)
+#define POOL_BUF_SIZE (POOL_SEAL_SIZE + POOL_RECORD_SIZE) /* a partial record may stand in front */
 
 struct pool_budget {
 	size_t limit; /* bytes */
@@ -47,8 +53,8 @@ void pool_free(struct pool *p);
 uint8_t *pool_cipher_scratch(struct pool *p);
 uint8_t *pool_plain_scratch(struct pool *p);
 
-/* How much to read at once: POOL_READ_SIZE, or piece when the budget is short. */
-size_t pool_read_size(const struct pool *p, size_t piece);
+/* How much to read at once: most, or piece when the budget is short. */
+size_t pool_read_size(const struct pool *p, size_t most, size_t piece);
 
 /* Less than half of the budget is used. */
 bool pool_has_room(const struct pool *p);

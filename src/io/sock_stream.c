@@ -62,7 +62,7 @@ static enum io_result pull(struct stream *stream, struct bytes *view)
 			return result;
 		s->vet = NULL;
 	}
-	size = pool_read_size(s->worker->pool, POOL_PIECE_SIZE);
+	size = pool_read_size(s->worker->pool, POOL_READ_SIZE, POOL_PIECE_SIZE);
 	do {
 		n = recv(s->watch.fd, scratch, size, 0);
 	} while (n < 0 && errno == EINTR);

@@ -26,7 +26,7 @@
 
 #define RECEIVE_VIEWS 4	    /* in one round: a busy session does not starve its neighbours */
 #define RECORD_SIZE   16384 /* plain text of a full TLS record */
-#define FLUSH_AT      65536 /* full records leave before the end of the round */
+#define FLUSH_AT      POOL_SEAL_SIZE /* full records leave before the end of the round */
 #define BATCH_RESERVE 4096  /* for what is not DATA: our longest such frame has some 100 bytes */
 
 void mux_note(struct mux_stream *m, unsigned notes)

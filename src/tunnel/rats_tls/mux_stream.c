@@ -213,6 +213,11 @@ static bool is_its_turn(const struct mux_stream *m)
 	return s->turn == m || (s->turn == NULL && list_is_empty(&s->waiting));
 }
 
+static bool is_one_frame(const struct mux_session *s, size_t len)
+{
+	return nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_FRAME_SIZE) >= len;
+}
+
 static size_t send_data(struct mux_stream *m, struct bytes data)
 {
 	struct mux_session *s = m->session;
@@ -225,7 +230,8 @@ static size_t send_data(struct mux_stream *m, struct bytes data)
 	left = s->out.len;
 	s->pushing = NULL;
 	s->out = (struct bytes){NULL, 0};
-	mux_flush(s, FLUSH_RECORDS);
+	/* A frame that fills its records leaves with what was in front of it, so that the next one begins a record. */
+	mux_flush(s, data.len - left == POOL_READ_SIZE && is_one_frame(s, POOL_READ_SIZE) ? FLUSH_ALL : FLUSH_RECORDS);
 	return data.len - left;
 }
 

@@ -206,10 +206,11 @@ static enum io_result open_records(struct record_stream *s, struct bytes cipher)
 static enum io_result pull_socket(struct record_stream *s, struct bytes *view)
 {
 	uint8_t *scratch = pool_cipher_scratch(s->worker->pool);
-	size_t size = pool_read_size(s->worker->pool, RECORD_MAX_WIRE);
+	size_t most = pool_read_size(s->worker->pool, POOL_WIRE_SIZE, RECORD_MAX_WIRE);
 
 	while (s->stream.readable) {
 		size_t have = 0;
+		size_t size;
 		ssize_t n;
 		enum io_result result;
 
@@ -217,6 +218,8 @@ static enum io_result pull_socket(struct record_stream *s, struct bytes *view)
 			have = s->in->end - s->in->start;
 			memcpy(scratch, s->in->data + s->in->start, have);
 		}
+		/* What completes the records that are there: then no partial one is left over. */
+		size = most > have ? most - have : RECORD_MAX_WIRE;
 		do {
 			n = recv(s->watch.fd, scratch + have, size, 0);
 		} while (n < 0 && errno == EINTR);
@@ -315,7 +318,7 @@ static enum io_result push(struct stream *stream, struct bytes data, size_t *tak
 {
 	struct record_stream *s = from_stream(stream);
 	uint8_t *scratch = pool_cipher_scratch(s->worker->pool);
-	size_t len = MIN(data.len, (size_t)POOL_READ_SIZE);
+	size_t len = MIN(data.len, (size_t)POOL_SEAL_SIZE);
 	size_t sealed_len;
 	enum io_result result;
 

@@ -61,13 +61,13 @@ static void reads_become_small_when_half_of_the_budget_is_used(void **state)
 	struct pool_buf *held[64];
 	size_t count = 0;
 
-	assert_int_equal(pool_read_size(x->pool, 100), POOL_READ_SIZE);
+	assert_int_equal(pool_read_size(x->pool, 1000, 100), 1000);
 	while (pool_has_room(x->pool))
 		held[count++] = pool_take(x->pool, POOL_BUF_SIZE);
 	assert_true(count > 5);
-	assert_int_equal(pool_read_size(x->pool, 100), 100);
+	assert_int_equal(pool_read_size(x->pool, 1000, 100), 100);
 	pool_give(x->pool, held[--count]);
-	assert_int_equal(pool_read_size(x->pool, 100), POOL_READ_SIZE);
+	assert_int_equal(pool_read_size(x->pool, 1000, 100), 1000);
 	while (count > 0)
 		pool_give(x->pool, held[--count]);
 }
