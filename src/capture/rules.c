@@ -310,7 +310,7 @@ struct ruleset *rules_build(const struct interception_conf *conf, const struct c
 				 { 0 } };
 	char *prefix = mem_format("TNG_%s_", conf->instance);
 	struct ruleset *r = NULL;
-	bool needs_iptables;
+	bool needs_iptables = false;
 
 	for (size_t i = 0; i < count; i++) {
 		const struct netfilter_conf *n = entries[i].conf->netfilter;
