@@ -2,9 +2,9 @@
 /*
  * listener - the listening sockets of an entry on one worker, whatever its mode.
  *
- * A mode opens them and says where a connection is aimed; accepting, pausing and losing a socket are the same for all. When
- * the process or the configured limit has no room, accepting pauses and the kernel's queue holds the clients; it goes on
- * by itself.
+ * A mode opens them and says where a connection is aimed; accepting, pausing and losing a socket are the same for all.
+ * When the process or the configured limit has no room, accepting pauses and the kernel's queue holds the clients; it
+ * goes on by itself.
  *
  * Threads: the worker; opening and freeing while it does not run.
  */

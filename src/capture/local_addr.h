@@ -2,8 +2,8 @@
 /*
  * local_addr - is an address one of this host's?
  *
- * The kernel is asked each time (one netlink message, answered at once): addresses come and go, "local" routes make whole
- * ranges ours, and the question is rare.
+ * The kernel is asked each time (one netlink message, answered at once): addresses come and go, "local" routes make
+ * whole ranges ours, and the question is rare.
  *
  * Threads: any.
  */

@@ -22,7 +22,8 @@ struct netfilter_options {
 };
 
 /*
- * One socket for each family the host has, all on one port: the configured one, or else a free one (ingress), or the first free one
- * from EGRESS_PORT_FIRST + the entry's place on (egress). *port is that port. gives a set, listeners_free().
+ * One socket for each family the host has, all on one port: the configured one, or else a free one (ingress), or the
+ * first free one from EGRESS_PORT_FIRST + the entry's place on (egress). *port is that port. gives a set,
+ * listeners_free().
  */
 struct listeners *netfilter_open(const struct netfilter_options *options, uint16_t *port, struct err *e);

@@ -38,8 +38,8 @@ struct proxy_header {
 enum proxy_parse proxy_protocol_parse(struct bytes in, struct proxy_header *h, struct err *e);
 
 /*
- * Writes a header of that version (not NONE) to out and returns its length. Addresses of different families, or none, are written as
- * unknown.
+ * Writes a header of that version (not NONE) to out and returns its length. Addresses of different families, or none,
+ * are written as unknown.
  */
 size_t proxy_protocol_format(enum proxy_protocol_version version, const struct sock_addr *client,
 			     const struct sock_addr *server, uint8_t out[PROXY_WRITTEN_MAX]);

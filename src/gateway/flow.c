@@ -279,7 +279,8 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 /*
  * A flow that fails before it relays closes its near side: an application sees a close at once, and what it
  * had sent is answered by the kernel with RST. One that was captured believes to talk with the service itself, and is
- * reset, as the service's kernel would do it. A client whose port is taken shall choose another one (interception.md 4.2).
+ * reset, as the service's kernel would do it. A client whose port is taken shall choose another one (interception.md
+ * 4.2).
  */
 static enum stream_close early_close(const struct flow *f, enum reason reason, bool is_application)
 {

@@ -6,7 +6,8 @@
  *      |            |
  *      +------------+--- any failure
  *
- * OPENING    near is there; who the client is, is found out; the far side is being dialed, secured, judged, told of the client
+ * OPENING    near is there; who the client is, is found out; the far side is being dialed, secured, judged, and told of
+ *            the client (PROXY protocol)
  * RELAYING   the relay owns both streams
  *
  * Ingress: near is the application's socket, far the tunnel. Egress: near is the tunnel, far the service's

@@ -2,8 +2,8 @@
 /*
  * interception - from the entries that capture to a guarded set of rules.
  *
- * An entry takes part when it has the mode netfilter, or when it dials in the client's name: the answers then have to be
- * led back to us.
+ * An entry takes part when it has the mode netfilter, or when it dials in the client's name: the answers then have to
+ * be led back to us.
  */
 #include "gateway/interception.h"
 

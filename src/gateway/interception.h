@@ -11,8 +11,8 @@
 struct gateway;
 
 /*
- * The listeners are open and no thread runs yet: forks the guard (capture/guard.h). Nothing to do where no entry captures, or where
- * the operator has rules of his own (interception.backend "none").
+ * The listeners are open and no thread runs yet: forks the guard (capture/guard.h). Nothing to do where no entry
+ * captures, or where the operator has rules of his own (interception.backend "none").
  */
 int interception_start(struct gateway *g, struct err *e) MUST_CHECK;
 
@@ -20,10 +20,13 @@ int interception_start(struct gateway *g, struct err *e) MUST_CHECK;
 int interception_apply(struct gateway *g, struct err *e) MUST_CHECK;
 
 /*
- * Takes the rules away; no connection that was captured is open any more. The listeners still take and reset what comes. Logs
- * what failed, and then the exit code is 1.
+ * Takes the rules away; no connection that was captured is open any more. The listeners still take and reset what
+ * comes. Logs what failed, and then the exit code is 1.
  */
 void interception_stop(struct gateway *g);
 
-/* Lets the guard do what it does when the gateway dies; does so itself when the guard was lost. All connections have been closed. */
+/*
+ * Lets the guard do what it does when the gateway dies; does so itself when the guard was lost. All connections have
+ * been closed.
+ */
 void interception_release(struct gateway *g);

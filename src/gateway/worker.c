@@ -6,8 +6,8 @@
  * worker with less to do; from then on it never leaves its worker.
  *
  * Draining: listeners close, sessions tell their peers, flows go on. When the last flow has gone, or at the
- * deadline, the worker reports to the main loop. Closing ends what is left but for the listeners that the kernel diverts to,
- * stopping ends those too, and the loop.
+ * deadline, the worker reports to the main loop. Closing ends what is left but for the listeners that the kernel
+ * diverts to, stopping ends those too, and the loop.
  */
 #include "gateway/worker.h"
 

@@ -18,7 +18,8 @@ int worker_start(struct gateway_worker *gw, struct err *e) MUST_CHECK;
 void worker_drain(struct gateway_worker *gw);
 
 /*
- * Resets what is left, sessions included, but for the listeners that the kernel diverts to. closed_mail goes to the main loop.
+ * Resets what is left, sessions included, but for the listeners that the kernel diverts to. closed_mail goes to the
+ * main loop.
  */
 void worker_close(struct gateway_worker *gw);
 

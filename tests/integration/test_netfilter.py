@@ -2,6 +2,7 @@
 Connections that the kernel diverts to us, in network namespaces: with rules that the test loads by hand
 (interception.backend "none"), which shows the path of the bytes alone, and with those that the gateway makes.
 """
+import json
 import os
 import signal
 import socket
@@ -10,7 +11,8 @@ import threading
 import pytest
 
 from harness import services
-from harness.netns import Pair, Routed, Wire, skip_without_namespaces
+from harness.gateway import BINARY
+from harness.netns import Bridged, Pair, Routed, Wire, skip_without_namespaces
 from harness.services import Echo, Service, ask, expect_reset, receive
 from harness.upstream import WHEELS, Upstream
 from harness.wait import until
@@ -43,16 +45,16 @@ def rules(request):
 
 @pytest.fixture
 def pair_of_hosts(stack, rules):
-    t = Pair()
+    t = Pair.on(stack)
     t.rules = rules
-    return stack.add(t, t.remove)
+    return t
 
 
 @pytest.fixture
 def routed(stack, rules):
-    t = Routed()
+    t = Routed.on(stack)
     t.rules = rules
-    return stack.add(t, t.remove)
+    return t
 
 
 @pytest.fixture
@@ -452,7 +454,7 @@ def test_a_client_without_a_port_left_is_reset(gateway_between):
 
 @pytest.mark.parametrize("kind", ["out", "both"])
 def test_an_egress_on_the_router_dials_in_the_name_of_its_client(routed, tng, stack, mode, kind):
-    """cl: application and ingress; gw: egress for what it forwards; sv: the service, which sees the client's address."""
+    """cl: application and ingress; gw: egress for what it forwards; sv: the service, which sees the client's."""
     t = routed
     if t.rules.by_hand and kind != "out":
         pytest.skip("by hand with REDIRECT only")
@@ -482,6 +484,47 @@ def test_an_egress_on_the_router_dials_in_the_name_of_its_client(routed, tng, st
     app.close()
     flow = egress.wait_flow()
     assert (flow.out, flow.reason) == ("192.168.56.2:8080", "done")
+
+
+# ---- bridged ----
+
+@pytest.mark.parametrize("rules", [Rules("hand")], ids=["hand"])
+@pytest.mark.parametrize("family", ["v4", "v6"])
+@pytest.mark.parametrize("kind", ["full", "full with port"])
+def test_a_bridge_may_hold_the_ingress(rules, tng, stack, wire, kind, family):
+    """br: frames for the service are pulled out of the bridge (4.3), and the ingress answers and dials in their names."""
+    t = Bridged.on(stack)
+    egress = tng(add_egress=[captured(TO_8080)], within=t.sv.within, **rules.config(t.sv))
+    tng(add_ingress=[captured(TO_8080, listen_port=41000, scope="forward", transparency=TYPES[kind])],
+        within=t.br.within, **rules.config(t.br))
+    mac = json.loads(t.br.run("ip", "-j", "link", "show", "br0"))[0]["address"]
+    t.br.run("nft", "-f", "-", stdin=f"""
+table bridge by_hand {{
+  chain pre {{
+    type filter hook prerouting priority -300;
+    iifname eth1 ether type {{ ip, ip6 }} tcp dport 8080 ether daddr set {mac} meta pkttype set host
+    iifname eth0 ether type {{ ip, ip6 }} tcp sport 8080 ether daddr set {mac} meta pkttype set host
+  }}
+}}
+""")
+    tproxy_forwarded(t.br, "br0", 8080, 41000)
+    redirect_in(t.sv, [("tcp dport 8080 fib daddr type local", 40000)])
+    client, server = (t.client_v4, t.server_v4) if family == "v4" else (t.client_v6, t.server_v6)
+    with t.sv:
+        echo = Echo("0.0.0.0" if family == "v4" else "::", 8080)
+    stack.add(echo, echo.close)
+    seen = wire(t.br, "eth0")
+    with t.cl:
+        app = services.connect((server, 8080))
+    app.sendall(SECRET)
+    assert receive(app, len(SECRET)) == SECRET
+    port = app.getsockname()[1]
+    app.close()
+    peer, peer_port = egress.wait_flow().client.rsplit(":", 1)
+    assert peer.strip("[]") == client
+    if kind == "full with port":
+        assert int(peer_port) == port
+    assert SECRET[:20] not in seen.stop()
 
 
 # ---- rules of ours only ----
@@ -564,6 +607,38 @@ def test_what_is_diverted_never_shows_around_start_and_stop(pair_of_hosts, tng, 
     echo.close()
 
 
+@OURS
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_on_exit_drop_leaves_nothing_that_gets_through(pair_of_hosts, tng, stack, wire, end):
+    t = pair_of_hosts
+    before = t.c.state()
+    with t.s:
+        echo = Echo("0.0.0.0", 8080)  # would answer in clear
+    stack.add(echo, echo.close)
+    config = t.rules.config(t.c, on_exit="drop")
+    ingress = tng(add_ingress=[captured(TO_8080)], within=t.c.within, **config)
+    tng(add_egress=[captured(TO_8080)], within=t.s.within, **t.rules.config(t.s))
+    assert ask_from(t.c, (t.server_v4, 8080)) == SECRET
+    seen = wire(t.c, t.wire)
+    ingress.send_signal(end)
+    ingress.wait()
+    for _ in range(3):
+        assert is_refused(t.c, (t.server_v4, 8080))
+    assert SECRET[:20] not in seen.stop()
+    t.c.run(BINARY, "cleanup-iptables", "--instance", config["interception"]["instance"])
+    assert t.c.state() == before
+
+
+def is_refused(host, address):
+    with host:
+        try:
+            with services.connect(address, 1) as app:
+                app.sendall(SECRET)
+                return app.recv(1) == b""
+        except OSError:
+            return True
+
+
 @pytest.mark.parametrize("rules", [Rules("hand")], ids=["hand"])
 @pytest.mark.parametrize("kind", ["add_ingress", "add_egress"])
 def test_without_the_right_the_start_says_what_is_missing(pair_of_hosts, tng, kind):
@@ -571,7 +646,8 @@ def test_without_the_right_the_start_says_what_is_missing(pair_of_hosts, tng, ki
     without = (*t.c.within, "setpriv", "--bounding-set=-net_admin,-net_raw")
     gateway = tng(**{kind: [captured(TO_8080)]}, within=without, wait=None, **t.rules.config(t.c))
     assert gateway.wait() == 1
-    assert gateway.has_line(rf"{kind}\[0\]: the capability CAP_NET_ADMIN is missing \(.*\), or write mode mapping: SO_MARK")
+    assert gateway.has_line(rf"{kind}\[0\]: the capability CAP_NET_ADMIN is missing \(.*\), or write mode mapping: "
+                            "SO_MARK")
 
 
 # ---- with the released gateway on either side ----

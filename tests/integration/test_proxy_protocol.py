@@ -71,8 +71,8 @@ def test_a_header_without_addresses_leaves_those_of_the_connection(carry, connec
     assert near.wait_flow().client == f"127.0.0.1:{own}"
 
 
-@pytest.mark.parametrize("bad", [b"GET / HTTP/1.1\r\n\r\n", b"PROXY TCP4 1.2.3.4 1.2.3.5 1 65536\r\n", b"PROXY" + b"x" * 200,
-                                 V2 + b"\x21\x11\x00\x04abcd", V2 + b"\x21\x11\xff\xff"])
+@pytest.mark.parametrize("bad", [b"GET / HTTP/1.1\r\n\r\n", b"PROXY TCP4 1.2.3.4 1.2.3.5 1 65536\r\n",
+                                 b"PROXY" + b"x" * 200, b"PROXY " + b"x" * 200, V2 + b"\x21\x11\x00\x04abcd", V2 + b"\x21\x11\xff\xff"])
 def test_who_must_send_a_header_and_does_not_is_ended(carry, connect, service, bad):
     near, _ = carry(service.port, near={"accept_from": ["127.0.0.0/8"]})
     client = connect(near.port)

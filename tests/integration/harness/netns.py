@@ -91,8 +91,8 @@ class Host:
 
     def state(self):
         """
-        Rules, sets, policy rules and routes, for comparing before and after; counters left out, and the empty built-in chains
-        that iptables makes when it is first used.
+        Rules, sets, policy rules and routes, for comparing before and after; counters left out, and the empty
+        built-in chains that iptables makes when it is first used.
         """
         empty = r"(?m)^table \S+ \S+ \{\n(?:\n?\tchain \S+ \{\n\t\ttype [^\n]*\n\t\}\n)*\}\n?"
         parts = [re.sub(empty, "", self.run("nft", "-s", "list", "ruleset"))]
@@ -121,8 +121,20 @@ def _addresses(host, interface, *addresses):
 
 
 class Topology:
+    """on(stack) makes one, and removes it with the stack, also when it could not be made as a whole."""
+
     def __init__(self):
         self.hosts = []
+
+    @classmethod
+    def on(cls, stack):
+        t = cls()
+        stack.add(t, t.remove)
+        t.build()
+        return t
+
+    def build(self):
+        raise NotImplementedError
 
     def host(self, name):
         h = Host(name)
@@ -135,13 +147,12 @@ class Topology:
 
 
 class Pair(Topology):
-    """T2: client and server, one wire. The server has two addresses of each family, so that it can play two services."""
+    """T2: client and server, one wire. The server has two IPv4 addresses, so that it can play two services."""
     client_v4, server_v4, second_v4 = "10.77.0.1", "10.77.0.2", "10.77.0.3"
     client_v6, server_v6 = "fd77::1", "fd77::2"
     wire = "v0"
 
-    def __init__(self):
-        super().__init__()
+    def build(self):
         self.c, self.s = self.host("c"), self.host("s")
         _veth(self.c, "v0", self.s, "v0")
         _addresses(self.c, "v0", f"{self.client_v4}/24", f"{self.client_v6}/64")
@@ -153,8 +164,7 @@ class Routed(Topology):
     client_v4, server_v4 = "172.28.56.2", "192.168.56.2"
     client_v6, server_v6 = "fd01::2", "fd02::2"
 
-    def __init__(self):
-        super().__init__()
+    def build(self):
         self.cl, self.gw, self.sv = self.host("cl"), self.host("gw"), self.host("sv")
         _veth(self.cl, "eth0", self.gw, "eth1")
         _veth(self.gw, "eth0", self.sv, "eth0")
@@ -172,8 +182,7 @@ class Bridged(Topology):
     client_v4, server_v4 = "192.168.56.2", "192.168.56.3"
     client_v6, server_v6 = "fd56::2", "fd56::3"
 
-    def __init__(self):
-        super().__init__()
+    def build(self):
         self.cl, self.br, self.sv = self.host("cl"), self.host("br"), self.host("sv")
         _veth(self.cl, "eth0", self.br, "eth1")
         _veth(self.br, "eth0", self.sv, "eth0")
@@ -186,7 +195,8 @@ class Bridged(Topology):
         _addresses(self.br, "br0", "192.168.56.11/24", "fd56::11/64")
         _addresses(self.sv, "eth0", "192.168.56.3/24", "fd56::3/64")
         if Path("/proc/sys/net/bridge").exists():
-            self.br.sysctl(net__bridge__bridge_nf_call_iptables=0, net__bridge__bridge_nf_call_ip6tables=0)
+            self.br.run("sysctl", "-q", "-w", "net.bridge.bridge-nf-call-iptables=0",
+                        "net.bridge.bridge-nf-call-ip6tables=0")
 
 
 class Wire:
@@ -196,7 +206,8 @@ class Wire:
         self._folder = tempfile.TemporaryDirectory(prefix="tng-wire-")
         self.file = Path(self._folder.name) / "wire.pcap"
         self._child = subprocess.Popen(
-            [*host.within, "tcpdump", "-i", interface, "-U", "-s", "0", "-Z", "root", "-B", "8192", "-w", str(self.file)],
+            [*host.within, "tcpdump", "-i", interface, "-U", "-s", "0", "-Z", "root", "-B", "8192", "-w",
+             str(self.file)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         # It captures from this line on.
         for line in self._child.stderr:
