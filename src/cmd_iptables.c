@@ -478,16 +478,6 @@ static void request_release(struct request *q)
 	port_list_release(&q->sidecar.outbound_exclude);
 }
 
-/* They stay when this process has ended. */
-static int apply(const struct request *q, const struct ruleset *r, struct err *e)
-{
-	struct applier *a = applier_new(backend_of(q), rules_need_iptables(r), false, rules_instance(r), e);
-	int rc = a == NULL ? -1 : applier_apply(a, r, e);
-
-	applier_free(a);
-	return rc;
-}
-
 static int run_iptables(const struct request *q)
 {
 	struct work w = { 0 };
@@ -504,7 +494,7 @@ static int run_iptables(const struct request *q)
 		if (w.rules != NULL)
 			rules_print_commands(w.rules, backend_of(q), &w.text);
 		rc = print_out(q, &w.text);
-	} else if (apply(q, w.rules, &e) < 0) {
+	} else if (rules_apply(w.rules, backend_of(q), &e) < 0) {
 		rc = complain("iptables", &e, EXIT_FAILURE);
 	}
 	work_release(&w);

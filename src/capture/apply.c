@@ -348,9 +348,7 @@ int applier_remove(struct applier *a, const struct ruleset *r, struct err *e)
 
 /* ---- without a guard ---- */
 
-/* Under the name's lock: the rules of a gateway that runs are not touched. */
-static int with_applier(const struct ruleset *r, enum interception_backend backend, bool owned,
-			int (*act)(struct applier *a, const struct ruleset *r, struct err *e), struct err *e)
+int rules_apply(const struct ruleset *r, enum interception_backend backend, struct err *e)
 {
 	const char *name = rules_instance(r);
 	struct instance *instance = instance_open(name, e);
@@ -359,25 +357,15 @@ static int with_applier(const struct ruleset *r, enum interception_backend backe
 	int rc = -1;
 
 	if (instance == NULL)
-		goto out;
-	a = applier_new(backend, rules_need_iptables(r), owned, name, e);
+		return -1;
+	a = applier_new(backend, rules_need_iptables(r), false, name, e);
 	if (a == NULL)
 		goto out;
-	rc = act(a, r, e);
-	if (rc != 0 && act == applier_apply)
+	rc = applier_apply(a, r, e);
+	if (rc != 0)
 		(void)!applier_remove(a, r, &undo); /* the first failure is the one to tell */
 out:
 	applier_free(a);
 	instance_end(instance);
 	return rc;
-}
-
-int rules_apply(const struct ruleset *r, enum interception_backend backend, bool owned, struct err *e)
-{
-	return with_applier(r, backend, owned, applier_apply, e);
-}
-
-int rules_remove(const struct ruleset *r, enum interception_backend backend, struct err *e)
-{
-	return with_applier(r, backend, false, applier_remove, e);
 }

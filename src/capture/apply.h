@@ -44,8 +44,7 @@ int applier_remove(struct applier *a, const struct ruleset *r, struct err *e) MU
 int applier_remove_leftovers(struct applier *a, enum journal_backend had, struct err *e) MUST_CHECK;
 
 /*
- * The same for tng iptables, in one call: what is applied stays. Refused while a gateway of this name runs. owned is false, else a
- * table would go at once.
+ * The same for tng iptables, in one call: what is applied stays. Under the lock of the instance: refused while a gateway of this
+ * name keeps rules.
  */
-int rules_apply(const struct ruleset *r, enum interception_backend backend, bool owned, struct err *e) MUST_CHECK;
-int rules_remove(const struct ruleset *r, enum interception_backend backend, struct err *e) MUST_CHECK;
+int rules_apply(const struct ruleset *r, enum interception_backend backend, struct err *e) MUST_CHECK;

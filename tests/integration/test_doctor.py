@@ -150,3 +150,73 @@ def test_a_wrong_command_line_prints_one_line_and_exits_with_2(args):
     done = subprocess.run([BINARY, "precheck", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("tng precheck: ")
+
+
+def config(tmp_path, **netfilter):
+    made = {"add_ingress": [{"netfilter": {"capture_dst": {"port": 8080}, "listen_port": 50000, "ipv6": "bypass", **netfilter},
+                             "no_ra": True}]}
+    path = tmp_path / "tng.json"
+    path.write_text(json.dumps(made))
+    return str(path)
+
+
+def test_only_what_the_configuration_needs_counts(host, tmp_path):
+    host.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=0")
+    local = report(host, "-c", config(tmp_path))
+    assert not local.one("settings", "forwarding, IPv4")["needed"]
+    assert not local.one("kernel, iptables-nft", "set (ipset)")["needed"]
+    assert local.one("kernel, nftables", "tproxy, IPv4")["needed"]
+    routed = report(host, "-c", config(tmp_path, scope="forward", capture_dst={"ipset": "s", "port": 80}))
+    assert routed.one("settings", "forwarding, IPv4")["needed"]
+    assert routed.one("kernel, iptables-nft", "set (ipset)")["needed"]
+    assert routed.one("kernel, routes and sockets", "back end")["found"] == "iptables"
+
+
+def test_a_configuration_without_capture_needs_nothing(host, tmp_path):
+    path = tmp_path / "tng.json"
+    path.write_text(json.dumps({"add_ingress": [{"mapping": {"in": {"port": 1}, "out": {"host": "127.0.0.1", "port": 2}},
+                                                 "no_ra": True}]}))
+    found = report(host, "-c", str(path), before=("setpriv", "--bounding-set=-net_admin", "--inh-caps=-all"))
+    assert found.code == 0
+    assert found.result("rights", "CAP_NET_ADMIN") == "note"
+
+
+STAND_IN = Path(BINARY).parent / "guard_stand_in"
+
+
+@pytest.mark.parametrize("backend", ["nft", "iptables"])
+def test_rules_that_stand_are_compared_with_the_configuration(host, stack, tmp_path, backend):
+    path = tmp_path / "tng.json"
+    path.write_text(json.dumps({"add_ingress": [{"netfilter": {
+        "capture_dst": [{"host": "192.0.2.0/24", "port": 8080}], "listen_port": 50000, "ipv6": "capture"}, "no_ra": True}]}))
+    gateway = subprocess.Popen([*host.within, STAND_IN, backend, "open", "0", "566"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+    stack.add(gateway, lambda: (gateway.stdin.close(), gateway.stdout.close(), gateway.wait()))
+    assert gateway.stdout.readline() == "started\n"
+    gateway.stdin.write("apply\n")
+    gateway.stdin.flush()
+    assert gateway.stdout.readline() == "standing\n"
+
+    found = report(host, "-c", str(path))
+    entry = [(c["result"], c["found"]) for c in found.checks if c["name"] == "add_ingress[0]"]
+    assert entry == [("fail", "port 50000 does not listen"),
+                     ("ok", "rules lead to its port"),
+                     ("ok", "policy rule and route of IPv4 stand"),
+                     ("ok", "policy rule and route of IPv6 stand")]
+    assert found.one("gateways", "0")["found"] == f"runs (process {gateway.pid})"
+    assert found.one("rules", "of this instance")["found"] == f"stand ({backend})"
+
+    with host:
+        listener = socket.create_server(("127.0.0.1", 50000))
+    stack.add(listener, listener.close)
+    assert report(host, "-c", str(path)).code == 0
+
+    path.write_text(path.read_text().replace("50000", "50001"))
+    host.run("ip", "rule", "del", "pref", "5650")
+    entry = [(c["result"], c["found"]) for c in report(host, "-c", str(path)).checks if c["name"] == "add_ingress[0]"]
+    assert entry[1:3] == [("fail", "no rule leads to its port"), ("fail", "no policy rule and route of IPv4 for mark 0x236")]
+
+
+def test_a_probe_without_a_gateway_says_what_it_needs(host, tmp_path):
+    found = report(host, "-c", config(tmp_path), "--probe")
+    assert found.one("connections", "probe")["found"] == "the gateway does not run"
