@@ -11,6 +11,7 @@
 #include "capture/nft.h"
 #include "capture/route.h"
 #include "capture/saved.h"
+#include "capture/source_check.h"
 #include "capture/upstream.h"
 #include "config/capture_numbers.h"
 
@@ -379,6 +380,12 @@ void cleanup_print_commands(const struct cleanup *c, struct buf *out)
 	}
 	for (size_t i = 0; i < c->route_count; i++)
 		print_route(&c->routes[i], out);
+	for (size_t i = 0; i < c->instances.count; i++) {
+		const struct instance_seen *s = &c->instances.items[i];
+
+		if (is_doomed_journal(c, s) && s->journal.src_valid_mark)
+			buf_append_str(out, "sysctl -q -w net.ipv4.conf.all.src_valid_mark=1\n");
+	}
 }
 
 static int remove_tables(struct cleanup *c, struct err *e)
@@ -420,6 +427,18 @@ static int hold_names(struct cleanup *c, struct instance **held, struct err *e)
 	return 0;
 }
 
+/* Before the journal goes that remembers it. */
+static int restore_settings(struct cleanup *c, struct err *e)
+{
+	for (size_t i = 0; i < c->instances.count; i++) {
+		const struct instance_seen *s = &c->instances.items[i];
+
+		if (is_doomed_journal(c, s) && s->journal.src_valid_mark && source_check_set(true, e) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int remove_journals(struct cleanup *c, struct instance **held, struct err *e)
 {
 	for (size_t i = 0; i < c->instances.count; i++) {
@@ -451,6 +470,8 @@ int cleanup_run(struct cleanup *c, struct err *e)
 
 	if (rc == 0)
 		rc = remove_all(c, e);
+	if (rc == 0)
+		rc = restore_settings(c, e);
 	if (rc == 0)
 		rc = remove_journals(c, held, e);
 	for (size_t i = 0; i < c->instances.count; i++) {

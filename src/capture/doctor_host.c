@@ -208,12 +208,11 @@ static void look_at_reverse_path(const struct doctor_needs *needs, struct doctor
 	char where[64];
 	long value = highest_rp_filter(where, sizeof(where));
 	long valid_mark = setting("net/ipv4/conf/all/src_valid_mark", 0);
-	bool hurts = value == 1 && valid_mark == 1;
 
-	doctor_add(r, SETTINGS, "rp_filter", hurts ? DOCTOR_WARN : DOCTOR_OK, needs->tproxy,
-		   "with both, the source of a marked packet is looked up in our table and refused: sysctl -w "
-		   "net.ipv4.conf.all.src_valid_mark=0, or rp_filter 2 on that interface",
-		   "%s (%s), src_valid_mark %ld", words[value >= 0 && value <= 2 ? value : 0], where, valid_mark);
+	doctor_add(r, SETTINGS, "source check", valid_mark == 1 ? DOCTOR_NOTE : DOCTOR_OK, needs->forward,
+		   "the gateway sets src_valid_mark to 0 while it captures what other hosts send, which else is dropped as forged, "
+		   "and to 1 again; a VPN that relies on it suffers meanwhile",
+		   "rp_filter %s (%s), src_valid_mark %ld", words[value >= 0 && value <= 2 ? value : 0], where, valid_mark);
 }
 
 static void look_at_bridges(const struct doctor_needs *needs, struct doctor_report *r)

@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "capture/apply.h"
 #include "capture/route.h"
+#include "capture/source_check.h"
 
 #define SOCKETS_CLOSE_MS 1000 /* a process that has been killed closes its sockets at once; one that dumps core later */
 #define BLOCK_MS 1000	      /* the first retransmissions of TCP are after 0.2, 0.4 and 0.8 s */
@@ -40,6 +41,7 @@ struct holder {
 	struct applier *applier;
 	int gateway; /* pidfd; -1: the kernel has none */
 	bool touched; /* something of ours may be in the kernel */
+	bool src_valid_mark; /* has been switched off by us, or by the run whose journal we replay */
 };
 
 /* ---- becoming a process of its own ---- */
@@ -139,6 +141,7 @@ static int write_journal(struct holder *h, const struct journal *old, bool block
 		.boot = journal_boot(),
 		.backend = applier_backend(h->applier),
 		.blocked = blocked,
+		.src_valid_mark = h->src_valid_mark,
 		.gateway = { .pid = h->c->gateway },
 		.guard = { .pid = getpid() },
 	};
@@ -173,17 +176,42 @@ static int remove_old_routes(struct holder *h, const struct journal *old, struct
 	return 0;
 }
 
+/* Packets of others, marked, must pass the check of their source. */
+static int relax_source_check(struct holder *h, struct err *e)
+{
+	if (!rules_take_forwarded(h->c->rules) || !source_check_uses_marks())
+		return 0;
+	if (source_check_set(false, e) != 0)
+		return -1;
+	log_info("guard: net.ipv4.conf.all.src_valid_mark is 0 as long as forwarded traffic is captured");
+	return 0;
+}
+
+static int restore_source_check(struct holder *h, struct err *e)
+{
+	if (h->src_valid_mark && source_check_set(true, e) != 0)
+		return -1;
+	h->src_valid_mark = false;
+	return 0;
+}
+
 /* The new rules stand before the old ones go, whatever those were. */
 static int replace(struct holder *h, const struct journal *old, struct err *e)
 {
 	enum journal_backend had = old != NULL ? old->backend : applier_backend(h->applier);
 
+	if (rules_take_forwarded(h->c->rules) && source_check_uses_marks())
+		h->src_valid_mark = true;
 	if (write_journal(h, old, false, e) != 0)
 		return -1;
 	h->touched = true;
+	if (relax_source_check(h, e) != 0)
+		return -1;
 	if (applier_apply(h->applier, h->c->rules, e) != 0)
 		return -1;
 	if (applier_remove_leftovers(h->applier, had, e) != 0)
+		return -1;
+	if (!rules_take_forwarded(h->c->rules) && restore_source_check(h, e) != 0)
 		return -1;
 	if (old == NULL)
 		return 0;
@@ -192,7 +220,9 @@ static int replace(struct holder *h, const struct journal *old, struct err *e)
 
 static int end_with_block(struct holder *h, struct err *e)
 {
-	if (applier_block(h->applier, h->c->rules, true, e) != 0 || write_journal(h, NULL, true, e) != 0)
+	if (applier_block(h->applier, h->c->rules, true, e) != 0 || restore_source_check(h, e) != 0)
+		return -1;
+	if (write_journal(h, NULL, true, e) != 0)
 		return -1;
 	log_info("guard: what was captured is blocked from now on (interception.on_exit)");
 	return 0;
@@ -200,7 +230,7 @@ static int end_with_block(struct holder *h, struct err *e)
 
 static int end_with_nothing(struct holder *h, struct err *e)
 {
-	if (applier_remove(h->applier, h->c->rules, e) != 0)
+	if (applier_remove(h->applier, h->c->rules, e) != 0 || restore_source_check(h, e) != 0)
 		return -1;
 	return instance_journal_remove(h->c->instance, e);
 }
@@ -269,6 +299,7 @@ static int apply(struct holder *h, struct err *e)
 	}
 	if (had == 1)
 		log_info("guard: replaying the journal of process %d, which ended without clearing up", (int)old.gateway.pid);
+	h->src_valid_mark = had == 1 && old.src_valid_mark;
 	rc = replace(h, had == 1 ? &old : NULL, e);
 	if (rc != 0 && take_back(h, had == 1 && old.blocked, &undo) != 0)
 		log_error("guard: %s; run tng cleanup-iptables", undo.text);

@@ -55,7 +55,8 @@ void journal_format(const struct journal *j, struct buf *out)
 	format_owner(out, "gateway", &j->gateway);
 	format_owner(out, "guard", &j->guard);
 	format_string(out, "backend", backend_names[j->backend]);
-	buf_format(out, "  \"blocked\": %s,\n  \"routes\": [", j->blocked ? "true" : "false");
+	buf_format(out, "  \"blocked\": %s,\n  \"src_valid_mark\": %s,\n  \"routes\": [", j->blocked ? "true" : "false",
+		   j->src_valid_mark ? "true" : "false");
 	for (size_t i = 0; i < j->route_count; i++) {
 		buf_append_str(out, i == 0 ? "\n    " : ",\n    ");
 		format_route(out, &j->routes[i]);
@@ -140,13 +141,14 @@ static int take_all(const struct json *from, const char *source, struct journal 
 	const char *instance = json_string(json_member(from, "instance"));
 	const char *boot = json_string(json_member(from, "boot"));
 	const struct json *blocked = json_member(from, "blocked");
+	const struct json *src_valid_mark = json_member(from, "src_valid_mark");
 	int64_t version, netns;
 
 	if (!take_integer(from, "tng_undo", 1, INT_MAX, &version))
 		return wrong(source, "it does not say so", e);
 	if (version != VERSION)
 		return wrong(source, "another version", e);
-	if (from->count != 9)
+	if (from->count != 10)
 		return wrong(source, "members too many or too few", e);
 	if (instance == NULL || !is_instance_name(instance))
 		return wrong(source, "instance", e);
@@ -160,12 +162,15 @@ static int take_all(const struct json *from, const char *source, struct journal 
 		return wrong(source, "backend", e);
 	if (blocked == NULL || blocked->type != JSON_BOOL)
 		return wrong(source, "blocked", e);
+	if (src_valid_mark == NULL || src_valid_mark->type != JSON_BOOL)
+		return wrong(source, "src_valid_mark", e);
 	if (!take_routes(json_member(from, "routes"), j))
 		return wrong(source, "routes", e);
 	j->instance = mem_strdup(instance);
 	j->boot = mem_strdup(boot);
 	j->netns = (uint64_t)netns;
 	j->blocked = blocked->boolean;
+	j->src_valid_mark = src_valid_mark->boolean;
 	return 0;
 }
 

@@ -36,6 +36,7 @@ struct journal {
 	struct journal_owner guard;
 	enum journal_backend backend;
 	bool blocked; /* what stands is the block that on_exit "drop" leaves */
+	bool src_valid_mark; /* was on, and has been switched off (source_check.h) */
 	struct policy_route *routes;
 	size_t route_count;
 };

@@ -345,6 +345,19 @@ const char *rules_instance(const struct ruleset *r)
 	return r->instance;
 }
 
+bool rules_take_forwarded(const struct ruleset *r)
+{
+	for (size_t i = 0; i < r->chain_count; i++) {
+		const struct chain *c = r->chains[i];
+		const char *end = strrchr(c->name, '_');
+
+		if (c->table == TABLE_MANGLE && c->hook == HOOK_NONE && end != NULL &&
+		    (strcmp(end, "_FWD") == 0 || strcmp(end, "_DIV") == 0))
+			return true;
+	}
+	return false;
+}
+
 bool rules_need_iptables(const struct ruleset *r)
 {
 	return r->needs_iptables;

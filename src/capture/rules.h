@@ -66,6 +66,9 @@ void rules_set_cgroup_mount(struct ruleset *r, const char *below);
 /* The instance that it was built for. Points into r. */
 const char *rules_instance(const struct ruleset *r);
 
+/* true: what other hosts send is marked, and handed to a listener by TPROXY. */
+bool rules_take_forwarded(const struct ruleset *r);
+
 /* true: only iptables can do it (a named ipset). */
 bool rules_need_iptables(const struct ruleset *r);
 

@@ -113,11 +113,10 @@ def test_bridges_that_call_iptables_are_told(host):
     assert report(host).result("settings", "bridge-nf-call-iptables") == "ok"
 
 
-def test_strict_reverse_path_filter_with_marks_is_told(host):
-    host.sysctl(net__ipv4__conf__all__rp_filter=1)
-    assert report(host).result("settings", "rp_filter") == "ok"
+def test_a_source_check_by_marks_is_told(host):
+    assert report(host).result("settings", "source check") == "ok"
     host.sysctl(net__ipv4__conf__all__src_valid_mark=1)
-    assert report(host).result("settings", "rp_filter") == "warn"
+    assert report(host).result("settings", "source check") == "note"
 
 
 def test_upstream_running_is_a_failure(host, stack):

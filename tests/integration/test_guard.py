@@ -91,11 +91,11 @@ LEGACY = ("unshare", "--mount", "sh", "-c", 'mount --bind /usr/sbin/xtables-lega
 
 
 class StandIn(Process):
-    def __init__(self, h, backend, on_exit="open", instance="0", mark=566, broken=False, started=True):
+    def __init__(self, h, backend, on_exit="open", instance="0", mark=566, how=None, started=True):
         before = h.within
         if backend == "legacy":
             before, backend = (*before, *LEGACY), "iptables"
-        super().__init__([*before, STAND_IN, backend, on_exit, instance, str(mark), *(["broken"] if broken else [])],
+        super().__init__([*before, STAND_IN, backend, on_exit, instance, str(mark), *([how] if how else [])],
                          f"stand-in {instance}", stdin=subprocess.PIPE)
         if started:
             self.wait_line("^started$")
@@ -170,7 +170,7 @@ def test_a_stop_leaves_everything_as_it_was(host, gateway, backend):
 @backends
 def test_rules_that_the_kernel_refuses_leave_everything_as_it_was(host, gateway, backend):
     before = host.state()
-    gateway(backend, broken=True).do("apply", "No such file or directory|RULE_APPEND failed")
+    gateway(backend, how="broken").do("apply", "No such file or directory|RULE_APPEND failed")
     assert host.state() == before
 
 
@@ -436,3 +436,39 @@ def test_a_table_that_somebody_flushes_stays(host, gateway):
     gateway("nft").do("apply", "^standing$")
     host.run("nft", "flush", "ruleset")
     assert "table inet tng {" in host.state()
+
+
+@pytest.fixture
+def source_check(host):
+    """Whether the kernel's check of sources uses marks."""
+    path = "/proc/sys/net/ipv4/conf/all/src_valid_mark"
+    host.run("sysctl", "-q", "-w", "net.ipv4.conf.all.src_valid_mark=1")
+    return lambda: host.run("cat", path).strip() == "1"
+
+
+def test_the_source_check_is_set_for_forwarded_traffic_and_restored_by_stop_death_and_cleanup(host, gateway, source_check):
+    g = gateway("nft", how="forward").do("apply", "^standing$")
+    assert not source_check()
+    g.do("stop", "^stopped$")
+    assert source_check()
+
+    gateway("nft", how="forward").do("apply", "^standing$").child.kill()
+    until("it is restored", source_check)
+
+    g = gateway("nft", how="forward").do("apply", "^standing$")
+    kill_both(g)
+    assert not source_check()
+    assert "sysctl -q -w net.ipv4.conf.all.src_valid_mark=1" in cleanup(host, dry=True).stdout
+    assert cleanup(host).returncode == 0
+    assert source_check()
+
+    kill_both(gateway("nft", how="forward").do("apply", "^standing$"))
+    g = gateway("nft", how="forward").do("apply", "^standing$")
+    assert not source_check()
+    g.do("stop", "^stopped$")
+    assert source_check()
+
+
+def test_the_source_check_is_left_alone_for_what_this_host_sends(host, gateway, source_check):
+    gateway("nft").do("apply", "^standing$")
+    assert source_check()

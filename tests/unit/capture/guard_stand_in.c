@@ -2,7 +2,7 @@
 /*
  * guard_stand_in - a gateway that does nothing but keep rules, for tests/integration/test_guard.py.
  *
- * guard_stand_in BACKEND ON_EXIT INSTANCE MARK [broken]: starts the guard and says "started PID"; then a line of input is
+ * guard_stand_in BACKEND ON_EXIT INSTANCE MARK [broken | forward]: starts the guard and says "started PID"; then a line of input is
  * a wish ("apply", "stop", "free", "watch", "end"), and a line of output the answer. Instead of a back end: "cleanup [INSTANCE]",
  * what tng cleanup-iptables does; "namesake INSTANCE", another name that has the same marks.
  */
@@ -16,8 +16,9 @@
 #include "capture/guard.h"
 #include "capture/rules.h"
 
-/* 192.0.2.0/24 and 2001:db8::/32, port 8080, to port 50000; broken: for a control group that is not there. */
-static struct ruleset *build(const struct interception_conf *conf, unsigned mark, bool broken, struct err *e)
+/* 192.0.2.0/24 and 2001:db8::/32, port 8080, to port 50000; broken: for a control group that is not there;
+ * forward: of what other hosts send. */
+static struct ruleset *build(const struct interception_conf *conf, unsigned mark, const char *how, struct err *e)
 {
 	struct dst_conf dst[] = { { .host = (char *)"192.0.2.0/24", .port = 8080, .port_end = 8080 },
 				  { .host = (char *)"2001:db8::/32", .port = 8080, .port_end = 8080 } };
@@ -27,7 +28,9 @@ static struct ruleset *build(const struct interception_conf *conf, unsigned mark
 				    .netfilter = &n };
 	struct captured_entry captured = { &entry, 50000 };
 
-	if (broken)
+	if (strcmp(how, "forward") == 0)
+		n.scope = SCOPE_FORWARD;
+	if (strcmp(how, "broken") == 0)
 		n.capture_cgroup = (struct string_list){ &group, 1 };
 	return rules_build(conf, &captured, 1, true, e);
 }
@@ -122,7 +125,7 @@ int main(int argc, char **argv)
 							  BACKEND_AUTO;
 	conf.drop_on_exit = strcmp(argv[2], "drop") == 0;
 	conf.instance = argv[3];
-	rules = build(&conf, (unsigned)strtoul(argv[4], NULL, 10), argc > 5, &e);
+	rules = build(&conf, (unsigned)strtoul(argv[4], NULL, 10), argc > 5 ? argv[5] : "", &e);
 	g = rules != NULL ? guard_start(&conf, rules, &e) : NULL;
 	say(g != NULL ? 0 : -1, &e, "started");
 	while (g != NULL && fgets(line, sizeof(line), stdin) != NULL) {

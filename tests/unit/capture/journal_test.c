@@ -18,6 +18,7 @@ static const char good[] = "{\n"
 			   "  \"guard\": {\"pid\": 42, \"start\": 1235},\n"
 			   "  \"backend\": \"iptables-legacy\",\n"
 			   "  \"blocked\": true,\n"
+			   "  \"src_valid_mark\": true,\n"
 			   "  \"routes\": [\n"
 			   "    {\"family\": 4, \"mark\": 566, \"mask\": 16777215, \"table\": 239, \"protocol\": 235},\n"
 			   "    {\"family\": 6, \"mark\": 567, \"mask\": 16777215, \"table\": 240, \"protocol\": 235}]\n"
@@ -37,6 +38,7 @@ static void a_journal_is_read_as_it_was_written(void **state)
 	assert_int_equal(j.guard.start, 1235);
 	assert_int_equal(j.backend, JOURNAL_IPTABLES_LEGACY);
 	assert_true(j.blocked);
+	assert_true(j.src_valid_mark);
 	assert_int_equal(j.route_count, 2);
 	assert_int_equal(j.routes[1].family, AF_INET6);
 	assert_int_equal(j.routes[1].table, 240);
@@ -100,6 +102,8 @@ static void what_we_could_not_have_written_is_refused(void **state)
 		{ "\"start\": 1234", "\"start\": 1234, \"command\": 1" },
 		{ "iptables-legacy", "sh" },
 		{ "\"blocked\": true", "\"blocked\": 1" },
+		{ "\"src_valid_mark\": true", "\"src_valid_mark\": 2" },
+		{ "\"src_valid_mark\": true", "\"rp_filter\": true" },
 		{ "\"blocked\": true", "\"blocked\": true, \"commands\": []" },
 		{ "\"family\": 4", "\"family\": 5" },
 		{ "\"mark\": 566", "\"mark\": 0" },
