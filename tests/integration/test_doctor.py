@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.gateway import BINARY
-
-netns = pytest.importorskip("harness.netns")
-Topology, skip_without_namespaces = netns.Topology, netns.skip_without_namespaces
+from harness.netns import Topology, skip_without_namespaces
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,11 +15,9 @@ from pathlib import Path
 import pytest
 
 from harness.gateway import BINARY
+from harness.netns import Topology, skip_without_namespaces
 from harness.process import Process
 from harness.wait import until
-
-netns = pytest.importorskip("harness.netns")
-Topology, skip_without_namespaces = netns.Topology, netns.skip_without_namespaces
 
 STAND_IN = str(Path(BINARY).parent / "guard_stand_in")
 RUN = Path("/run/tng")
@@ -79,9 +77,14 @@ def files(h):
     return sorted(p.name for p in RUN.glob(f"{cookie(h)}.*")) if RUN.exists() else []
 
 
+def seen(h):
+    """The state, and rules of iptables as that prints them."""
+    return h.state() + h.run("iptables-save") + h.run("ip6tables-save")
+
+
 def has_own(h):
     """Anything of ours, by whatever it is known."""
-    text = h.state()
+    text = seen(h)
     return bool(re.search(r"table inet tng\b|table inet tng_|TNG_0_|TNG_b_|proto 235|tng:", text))
 
 
@@ -158,7 +161,7 @@ backends = pytest.mark.parametrize("backend", ["nft", "iptables"])
 def test_a_stop_leaves_everything_as_it_was(host, gateway, backend):
     before = host.state()
     g = gateway(backend).do("apply", "^standing$")
-    during = host.state()
+    during = seen(host)
     assert ("table inet tng {" in during) == (backend == "nft")
     assert ("-j TNG_0_" in during) == (backend == "iptables")
     assert during.count("fwmark 0x236/0xffffff lookup 239") == 2
@@ -181,7 +184,7 @@ def test_after_a_sigkill_there_is_a_block_and_then_nothing(host, gateway, backen
     killed = time.monotonic()
     g.child.kill()
     block = BLOCKS[backend]
-    until("the block stands", lambda: re.search(block, host.state()))
+    until("the block stands", lambda: re.search(block, seen(host)))
     until("everything is gone", lambda: host.state() == before)
     assert time.monotonic() - killed < 5
     until("the files are gone", lambda: files(host) == [])
@@ -195,11 +198,11 @@ def test_with_drop_the_block_stays_until_the_next_start(host, gateway, backend):
     block = BLOCKS[backend]
     g.wait_line("is blocked from now on")
     g.child.wait()
-    assert re.search(block, host.state())
+    assert re.search(block, seen(host))
     assert "flags owner" not in host.state()
 
     again = gateway(backend, "open").do("apply", "^standing$")
-    assert not re.search(block, host.state())
+    assert not re.search(block, seen(host))
     again.do("stop", "^stopped$")
     assert host.state() == before
 
@@ -208,9 +211,9 @@ def test_a_block_of_the_other_back_end_gives_way_as_well(host, gateway):
     before = host.state()
     g = gateway("iptables", "drop").do("apply", "^standing$").do("stop", "^stopped$")
     g.tell("end")
-    assert "TNG_0_" in host.state()
+    assert "TNG_0_" in seen(host)
     again = gateway("nft").do("apply", "^standing$")
-    assert "TNG_0_" not in host.state()
+    assert "TNG_0_" not in seen(host)
     again.do("stop", "^stopped$")
     assert host.state() == before
 
