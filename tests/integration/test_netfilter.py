@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from harness import services
-from harness.gateway import BINARY
+from harness.gateway import BINARY, entry
 from harness.netns import Bridged, Pair, Routed, Wire, skip_without_namespaces
 from harness.services import Echo, Service, ask, expect_reset, receive
 from harness.upstream import WHEELS, Upstream
@@ -561,6 +561,59 @@ def test_an_egress_beside_its_service_shows_what_its_type_says(hosts, stack, kin
 
 
 @OURS
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_redirect_carries_as_tproxy_does(hosts, wire, family):
+    t = hosts(near={"method": "redirect"})
+    seen = wire(t.c, t.wire)
+    server = t.server_v4 if family == "v4" else t.server_v6
+    big = os.urandom(200000) + SECRET
+    assert ask_from(t.c, (server, 8080), big) == big
+    assert t.ingress.wait_flow().out == (f"{server}:8080" if family == "v4" else f"[{server}]:8080")
+    with t.c:
+        client = services.connect((server, 8080))
+    client.sendall(SECRET)
+    assert receive(client, len(SECRET)) == SECRET
+    t.ingress.kill()
+    with pytest.raises(OSError):
+        while True:
+            client.sendall(SECRET)
+    client.close()
+    assert SECRET[:20] not in seen.stop()
+
+
+@OURS
+@pytest.mark.parametrize("kind", ["out", "with port"])
+def test_a_mapping_may_dial_in_the_name_of_its_client(routed, tng, stack, mode, kind):
+    """gw: an egress with mapping for ingresses in cl; the service in sv sees the address of the ingress."""
+    if kind == "with port" and mode == "mux":
+        pytest.skip("the port of a session is that of one stream only")
+    t = routed
+    far = entry(("0.0.0.0", 8443), (t.server_v4, 8080))
+    far["mapping"]["transparency"] = {"out": True, "client_port": kind == "with port"}
+    egress = tng(add_egress=[far], within=t.gw.within, **t.rules.config(t.gw))
+    near = tng(add_ingress=[entry(9000, ("172.28.56.1", 8443), mux=mode == "mux" or None)],
+               within=t.cl.within)
+    with t.sv:
+        service = Service("0.0.0.0", 8080)
+    stack.add(service, service.close)
+    with t.cl:
+        app = services.connect(("127.0.0.1", near.port))
+    app.sendall(SECRET)
+    conn = service.accept()
+    assert receive(conn, len(SECRET)) == SECRET
+    big = os.urandom(1 << 20)
+    sender = threading.Thread(target=lambda: (conn.sendall(big), conn.close()))
+    sender.start()
+    seen = conn.getpeername()
+    assert receive(app, len(big)) == big
+    sender.join()
+    app.close()
+    assert seen[0] == t.client_v4
+    if kind == "with port":
+        assert egress.wait_flow().client == f"{seen[0]}:{seen[1]}"
+
+
+@OURS
 def test_a_guard_that_is_killed_takes_the_gateway_along(hosts):
     t = hosts()
     with t.c:
@@ -627,6 +680,24 @@ def test_on_exit_drop_leaves_nothing_that_gets_through(pair_of_hosts, tng, stack
     assert SECRET[:20] not in seen.stop()
     t.c.run(BINARY, "cleanup-iptables", "--instance", config["interception"]["instance"])
     assert t.c.state() == before
+
+
+@OURS
+@pytest.mark.parametrize("mode", ["raw"])
+def test_five_seconds_after_sigterm_nothing_of_ours_is_left_although_a_connection_was_open(hosts, wire):
+    t = hosts()  # which compares what is left
+    seen = wire(t.c, t.wire)
+    with t.c:
+        client = services.connect((t.server_v4, 8080))
+    client.sendall(SECRET)
+    assert receive(client, len(SECRET)) == SECRET
+    t.ingress.send_signal(signal.SIGTERM)
+    assert t.ingress.wait(5) == 0
+    with pytest.raises(ConnectionResetError):
+        client.sendall(SECRET)
+        client.sendall(SECRET)
+    client.close()
+    assert SECRET[:20] not in seen.stop()
 
 
 def is_refused(host, address):
