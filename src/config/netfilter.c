@@ -304,6 +304,7 @@ static void check_ingress_object(struct reading *r, const struct place *at, void
 	const struct netfilter_object *object = conf;
 	const struct netfilter_conf *n = &object->conf;
 	struct place open_ports_at = place_member(at, "open_ports");
+	struct place transparency = place_member(at, "transparency");
 	bool any_address = n->method == METHOD_REDIRECT && n->scope != SCOPE_LOCAL;
 
 	check_captures_something(r, at, n);
@@ -312,6 +313,9 @@ static void check_ingress_object(struct reading *r, const struct place *at, void
 	check_cgroups_of_ingress(r, at, n);
 	if (n->scope == SCOPE_LOCAL && n->in_ifname.count > 0)
 		refuse(r, at, "in_ifname", "only with scope \"forward\" or \"both\"");
+	if (object->transparency.client_port && object->transparency.out && n->scope == SCOPE_LOCAL)
+		refuse(r, &transparency, "client_port", "only with scope \"forward\" or \"both\": a program of this host keeps "
+							"its port to itself");
 	if (n->method == METHOD_REDIRECT && n->open_ports != OPEN_PORTS_ACCEPT)
 		refuse(r, at, "open_ports", "only with method \"tproxy\"");
 	/* The rules are there, the gateway's part is still to come. */
@@ -331,7 +335,7 @@ static void check_egress_object(struct reading *r, const struct place *at, void 
 	check_captures_something(r, at, n);
 	check_ipv6(r, at, n);
 	check_so_mark(r, at, n);
-	if (object->transparency.client_port)
+	if (object->transparency.client_port && object->transparency.out)
 		refuse(r, &transparency, "client_port", "not on an egress with netfilter: its two connections would be one "
 							"for the kernel, which tracks them");
 	if (object->transparency.in && n->capture_local_traffic)

@@ -614,6 +614,27 @@ def test_a_mapping_may_dial_in_the_name_of_its_client(routed, tng, stack, mode, 
 
 
 @OURS
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_an_ingress_beside_its_application_may_dial_in_its_name(hosts, wire, family):
+    t = hosts(near={"transparency": {"out": True}})
+    seen = wire(t.c, t.wire)
+    server, client = (t.server_v4, t.client_v4) if family == "v4" else (t.server_v6, t.client_v6)
+    big = os.urandom(1 << 20) + SECRET
+    assert ask_from(t.c, (server, 8080), big) == big
+    assert t.egress.wait_flow().client.rsplit(":", 1)[0].strip("[]") == client
+    assert SECRET[:20] not in seen.stop()
+
+
+@OURS
+@pytest.mark.parametrize("mode", ["raw"])
+def test_an_application_beside_the_ingress_keeps_its_port_to_itself(hosts):
+    """It is the same host, so its connection and ours would be one: the application is reset."""
+    t = hosts(near={"transparency": {"out": True, "client_port": True}, "scope": "both"})
+    expect_refusal(t.c, (t.server_v4, 8080))
+    assert t.ingress.wait_flow().reason == "source_taken"
+
+
+@OURS
 def test_a_guard_that_is_killed_takes_the_gateway_along(hosts):
     t = hosts()
     with t.c:

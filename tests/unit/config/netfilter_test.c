@@ -234,6 +234,9 @@ static void mistakes_are_told_with_their_place(void **state)
 		  "add_ingress[0].netfilter.transparency.client_port: only with out: true" },
 		{ IN(PORT ",'transparency':{'pass_through':'direct'}"),
 		  "not supported yet: add_ingress[0].netfilter.transparency.pass_through 'direct'" },
+		{ IN(PORT ",'transparency':{'out':true,'client_port':true}"),
+		  "add_ingress[0].netfilter.transparency.client_port: only with scope 'forward' or 'both': a program of this "
+		  "host keeps its port to itself" },
 		{ OUT(PORT ",'transparency':{'in':true,'out':true,'client_port':true}"),
 		  "add_egress[0].netfilter.transparency.client_port: not on an egress with netfilter: its two connections would "
 		  "be one for the kernel, which tracks them" },
