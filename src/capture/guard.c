@@ -24,6 +24,7 @@ struct guard {
 	pid_t pid; /* 0: reaped */
 	int socket;
 	bool stopped; /* has said farewell */
+	bool drop_on_exit;
 };
 
 static bool has_net_admin(void)
@@ -107,6 +108,7 @@ static struct guard *fork_guard(struct guard_child *child, int ours, struct err 
 
 	g->instance = mem_strdup(instance_name(child->instance));
 	g->socket = ours;
+	g->drop_on_exit = child->conf->drop_on_exit;
 	child->gateway = getpid();
 	g->pid = fork();
 	if (g->pid == 0)
@@ -190,6 +192,11 @@ static void clean_up_behind(struct guard *g)
 	struct cleanup *c;
 	struct err e;
 
+	if (g->drop_on_exit) {
+		log_warn("interception: the guard has gone; rules of instance \"%s\" that lead nowhere are left, and block what was "
+			 "captured (interception.on_exit)", g->instance);
+		return;
+	}
 	log_warn("interception: the guard has gone; removing what is left of instance \"%s\"", g->instance);
 	c = cleanup_find(&options, &e);
 	if (c == NULL || cleanup_run(c, &e) != 0)

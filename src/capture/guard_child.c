@@ -401,7 +401,8 @@ int guard_child_run(struct guard_child *c)
 
 	leave_gateway(c);
 	h.gateway = (int)syscall(SYS_pidfd_open, c->gateway, 0);
-	h.applier = applier_new(c->conf->backend, rules_need_iptables(c->rules), true, c->conf->instance, &e);
+	/* With "drop" the table has to outlive the guard as well: without us its rules lead nowhere, which blocks. */
+	h.applier = applier_new(c->conf->backend, rules_need_iptables(c->rules), !c->conf->drop_on_exit, c->conf->instance, &e);
 	if (h.applier == NULL) {
 		answer(&h, -1, &e);
 		instance_end(c->instance);
@@ -410,7 +411,7 @@ int guard_child_run(struct guard_child *c)
 	drop_rights(applier_backend(h.applier) == JOURNAL_IPTABLES_LEGACY);
 	answer(&h, 0, NULL);
 	status = serve(&h);
-	applier_free(h.applier); /* and the table with it, should it still be there */
+	applier_free(h.applier); /* and a table with an owner, should it still be there */
 	let_go(&h, status);
 	return status;
 }

@@ -246,6 +246,22 @@ def test_when_the_guard_is_killed_the_gateway_sees_it_and_clears_up(host, gatewa
 
 
 @backends
+@pytest.mark.parametrize("whole", [False, True])
+def test_with_drop_rules_that_lead_nowhere_stay_when_the_guard_is_killed(host, gateway, backend, whole):
+    before = host.state()
+    g = gateway(backend, "drop").do("apply", "^standing$")
+    if whole:
+        kill_both(g)
+    else:
+        os.kill(g.guard, signal.SIGKILL)
+        g.do("free", "^freed$")
+    assert re.search(r"192\.0\.2\.0/24 .*(mark|MARK)", seen(host))
+    assert "fwmark 0x236/0xffffff lookup 239" in host.state()
+    assert cleanup(host).returncode == 0
+    assert host.state() == before
+
+
+@backends
 def test_when_both_are_killed_the_next_start_replays_the_journal(host, gateway, backend):
     before = host.state()
     g = gateway(backend).do("apply", "^standing$")
