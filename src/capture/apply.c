@@ -2,6 +2,7 @@
 /* apply - a ruleset into the kernel and out of it. */
 #include "capture/apply.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "capture/nft.h"
 #include "capture/route.h"
 #include "capture/saved.h"
+#include "config/capture_numbers.h"
 
 static const int families[] = { AF_INET, AF_INET6 };
 
@@ -279,6 +281,24 @@ int applier_apply(struct applier *a, const struct ruleset *r, struct err *e)
 	if (route_add(routes, count, e) != 0)
 		return -1;
 	return apply_rules(a, r, e);
+}
+
+void applier_print_refused(const struct applier *a, unsigned ingress, const struct sock_addr *dst, struct buf *out)
+{
+	char address[INET6_ADDRSTRLEN];
+	bool v4 = dst->any.sa_family == AF_INET;
+	const void *bytes = v4 ? (const void *)&dst->v4.sin_addr : (const void *)&dst->v6.sin6_addr;
+	bool is_default = strcmp(a->instance, INSTANCE_DEFAULT) == 0;
+
+	if (!a->uses_nft || inet_ntop(v4 ? AF_INET : AF_INET6, bytes, address, sizeof(address)) == NULL)
+		return;
+	buf_format(out, "add element inet tng%s%s i%u_refused%c { %s . %u }\n", is_default ? "" : "_",
+		   is_default ? "" : a->instance, ingress, v4 ? '4' : '6', address, sock_addr_port(dst));
+}
+
+int applier_load(struct applier *a, struct buf *text, struct err *e)
+{
+	return text->len == 0 ? 0 : nft_load(a->nft, buf_str(text), "add what was refused", e);
 }
 
 int applier_block(struct applier *a, const struct ruleset *r, bool stays, struct err *e)

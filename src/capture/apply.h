@@ -12,6 +12,7 @@
 
 #include "capture/journal.h"
 #include "capture/rules.h"
+#include "io/sock.h"
 
 struct applier;
 
@@ -30,6 +31,12 @@ const char *applier_name(const struct applier *a); /* "nft", "iptables-nft", "ip
 
 /* After a failure a part may stand: applier_remove() or applier_block() follows. */
 int applier_apply(struct applier *a, const struct ruleset *r, struct err *e) MUST_CHECK;
+
+/* Appends the command that puts dst into the ingress's set of what has refused; nothing with iptables, which has no such set. */
+void applier_print_refused(const struct applier *a, unsigned ingress, const struct sock_addr *dst, struct buf *out);
+
+/* Loads what was printed. */
+int applier_load(struct applier *a, struct buf *text, struct err *e) MUST_CHECK;
 
 /* The block in place of the rules. stays: it is not to go with this process. The routes go. */
 int applier_block(struct applier *a, const struct ruleset *r, bool stays, struct err *e) MUST_CHECK;

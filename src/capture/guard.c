@@ -177,6 +177,17 @@ int guard_stop(struct guard *g, struct err *e)
 	return rc;
 }
 
+void guard_refused(struct guard *g, unsigned ingress, const struct sock_addr *dst)
+{
+	struct guard_refusal r;
+
+	memset(&r, 0, sizeof(r));
+	r.wish = GUARD_REFUSED;
+	r.ingress = ingress;
+	r.dst = *dst;
+	(void)!send(g->socket, &r, sizeof(r), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* Its end of the socket pair is closed before it can be waited for. */
 static bool has_gone(struct guard *g)
 {

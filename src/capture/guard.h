@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "capture/rules.h"
+#include "io/sock.h"
 
 struct guard;
 
@@ -34,6 +35,12 @@ int guard_descriptor(const struct guard *g);
 
 /* Takes the rules away, in good order, and ends the guard. Blocks until that is done; says so when it failed. */
 int guard_stop(struct guard *g, struct err *e) MUST_CHECK;
+
+/*
+ * A destination of this ingress, with open_ports "negative_cache", has refused a connection: the next ones are refused by the kernel for
+ * a while. Any thread; does not wait: it is forgotten when the guard has too much to do.
+ */
+void guard_refused(struct guard *g, unsigned ingress, const struct sock_addr *dst);
 
 /* After guard_stop(), or to let the guard do it as after a death. */
 void guard_free(struct guard *g);

@@ -35,12 +35,15 @@
 #define SOCKETS_CLOSE_MS 1000 /* a process that has been killed closes its sockets at once; one that dumps core later */
 #define BLOCK_MS 1000	      /* the first retransmissions of TCP are after 0.2, 0.4 and 0.8 s */
 #define REMOVE_TRIES 3
+#define REFUSALS_AT_ONCE 64
 
 struct holder {
 	const struct guard_child *c;
 	struct applier *applier;
 	int gateway; /* pidfd; -1: the kernel has none */
 	bool touched; /* something of ours may be in the kernel */
+	struct buf refusals;
+	unsigned refusal_count;
 	bool src_valid_mark; /* has been switched off by us, or by the run whose journal we replay */
 };
 
@@ -357,30 +360,63 @@ static void answer(struct holder *h, int rc, const struct err *e)
 	(void)!send(h->c->socket, &a, sizeof(a), MSG_NOSIGNAL);
 }
 
+/* Refusals that are waiting go into one transaction. A set that is full takes no more: they are a help, not a promise. */
+static void load_refusals(struct holder *h)
+{
+	struct err e;
+
+	if (h->touched && applier_load(h->applier, &h->refusals, &e) != 0)
+		log_debug("guard: %s", e.text);
+	buf_clear(&h->refusals);
+	h->refusal_count = 0;
+}
+
+static void take_refusal(struct holder *h, const struct guard_refusal *r)
+{
+	applier_print_refused(h->applier, r->ingress, &r->dst, &h->refusals);
+	h->refusal_count++;
+	if (h->refusal_count >= REFUSALS_AT_ONCE)
+		load_refusals(h);
+}
+
+/* true: the end of the guard, with its exit status. */
+static bool fulfil(struct holder *h, enum guard_wish wish, const struct guard_refusal *message, int *status)
+{
+	struct err e = { 0 };
+	int rc = -1;
+
+	switch (wish) {
+	case GUARD_APPLY:
+		rc = apply(h, &e);
+		answer(h, rc, &e);
+		break;
+	case GUARD_STOP:
+		rc = take_back(h, h->c->conf->drop_on_exit, &e);
+		answer(h, rc, &e);
+		*status = 0;
+		return rc == 0;
+	case GUARD_REFUSED:
+		take_refusal(h, message);
+		break;
+	}
+	return false;
+}
+
 static int serve(struct holder *h)
 {
 	for (;;) {
-		struct err e = { 0 };
-		uint8_t wish;
-		ssize_t n = recv(h->c->socket, &wish, 1, 0);
-		int rc;
+		struct guard_refusal message;
+		ssize_t n = recv(h->c->socket, &message, sizeof(message), h->refusal_count > 0 ? MSG_DONTWAIT : 0);
+		int status;
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
+			load_refusals(h);
 			continue;
-		if (n != 1)
-			return on_death(h);
-		switch ((enum guard_wish)wish) {
-		case GUARD_APPLY:
-			rc = apply(h, &e);
-			answer(h, rc, &e);
-			break;
-		case GUARD_STOP:
-			rc = take_back(h, h->c->conf->drop_on_exit, &e);
-			answer(h, rc, &e);
-			if (rc == 0)
-				return 0;
-			break;
 		}
+		if (n <= 0)
+			return on_death(h);
+		if (fulfil(h, (enum guard_wish)message.wish, &message, &status))
+			return status;
 	}
 }
 
@@ -411,6 +447,7 @@ int guard_child_run(struct guard_child *c)
 	drop_rights(applier_backend(h.applier) == JOURNAL_IPTABLES_LEGACY);
 	answer(&h, 0, NULL);
 	status = serve(&h);
+	buf_release(&h.refusals);
 	applier_free(h.applier); /* and a table with an owner, should it still be there */
 	let_go(&h, status);
 	return status;

@@ -2,7 +2,7 @@
 /*
  * guard_internal - between the gateway and its guard.
  *
- * A message is one byte from the gateway, and the answer a struct guard_answer. The guard speaks first: an answer when
+ * A message is one byte from the gateway, or a struct guard_refusal; the answer to a byte is a struct guard_answer. The guard speaks first: an answer when
  * it is ready.
  */
 #pragma once
@@ -13,7 +13,14 @@
 #include "capture/guard.h"
 #include "capture/instance.h"
 
-enum guard_wish { GUARD_APPLY = 'a', GUARD_STOP = 's' };
+enum guard_wish { GUARD_APPLY = 'a', GUARD_STOP = 's', GUARD_REFUSED = 'r' };
+
+/* The one message that is longer, and has no answer. */
+struct guard_refusal {
+	uint8_t wish;
+	unsigned ingress;
+	struct sock_addr dst;
+};
 
 struct guard_answer {
 	int rc;

@@ -491,3 +491,10 @@ def test_the_source_check_is_set_for_forwarded_traffic_and_restored_by_stop_deat
 def test_the_source_check_is_left_alone_for_what_this_host_sends(host, gateway, source_check):
     gateway("nft").do("apply", "^standing$")
     assert source_check()
+
+
+@pytest.mark.parametrize("instance", ["0", "b"])
+def test_what_has_refused_comes_into_the_set_however_often_it_is_told(host, gateway, instance):
+    g = gateway("nft", instance=instance, how="cache").do("apply", "^standing$").do("refused", "^told$")
+    until("both are there", lambda: all(a in host.state() for a in ("192.0.2.9 . 8080", "2001:db8::9 . 8080")))
+    g.do("stop", "^stopped$")

@@ -2,7 +2,7 @@
 /*
  * guard_stand_in - a gateway that does nothing but keep rules, for tests/integration/test_guard.py.
  *
- * guard_stand_in BACKEND ON_EXIT INSTANCE MARK [broken | forward]: starts the guard and says "started PID"; then a line of input is
+ * guard_stand_in BACKEND ON_EXIT INSTANCE MARK [broken | forward | cache]: starts the guard and says "started PID"; then a line of input is
  * a wish ("apply", "stop", "free", "watch", "end"), and a line of output the answer. Instead of a back end: "cleanup [INSTANCE]",
  * what tng cleanup-iptables does; "namesake INSTANCE", another name that has the same marks.
  */
@@ -17,7 +17,7 @@
 #include "capture/rules.h"
 
 /* 192.0.2.0/24 and 2001:db8::/32, port 8080, to port 50000; broken: for a control group that is not there;
- * forward: of what other hosts send. */
+ * forward: of what other hosts send; cache: with a set of what has refused. */
 static struct ruleset *build(const struct interception_conf *conf, unsigned mark, const char *how, struct err *e)
 {
 	struct dst_conf dst[] = { { .host = (char *)"192.0.2.0/24", .port = 8080, .port_end = 8080 },
@@ -30,6 +30,8 @@ static struct ruleset *build(const struct interception_conf *conf, unsigned mark
 
 	if (strcmp(how, "forward") == 0)
 		n.scope = SCOPE_FORWARD;
+	if (strcmp(how, "cache") == 0)
+		n.open_ports = OPEN_PORTS_NEGATIVE_CACHE;
 	if (strcmp(how, "broken") == 0)
 		n.capture_cgroup = (struct string_list){ &group, 1 };
 	return rules_build(conf, &captured, 1, true, e);
@@ -79,6 +81,14 @@ static void obey(struct guard **g, const char *wish)
 
 		printf("%s\n", poll(&p, 1, 10000) == 1 ? "gone" : "there");
 		fflush(stdout);
+	} else if (strcmp(wish, "refused") == 0) {
+		struct sock_addr dst[2];
+
+		sock_addr_parse("192.0.2.9", 8080, &dst[0]);
+		sock_addr_parse("2001:db8::9", 8080, &dst[1]);
+		for (unsigned i = 0; i < 1000; i++)
+			guard_refused(*g, 0, &dst[i % 2]);
+		say(0, NULL, "told");
 	} else if (strcmp(wish, "free") == 0) {
 		guard_free(*g);
 		*g = NULL;
