@@ -91,7 +91,7 @@ static int read_options(struct request *q, int argc, char **argv, struct err *e)
 static struct config *load(const struct request *q, struct err *e)
 {
 	struct config_report report;
-	struct config *c = cmd_line_load_early(&q->line, &report, e);
+	struct config *c = cmd_line_load(&q->line, &report, e);
 
 	for (size_t i = 0; i < report.errors.count; i++)
 		fprintf(stderr, "%s\n", report.errors.items[i]);

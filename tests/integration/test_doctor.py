@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.gateway import BINARY
+from harness.gateway import BINARY, Gateway
 from harness.netns import Topology, skip_without_namespaces
 
 
@@ -217,3 +217,25 @@ def test_rules_that_stand_are_compared_with_the_configuration(host, stack, tmp_p
 def test_a_probe_without_a_gateway_says_what_it_needs(host, tmp_path):
     found = report(host, "-c", config(tmp_path), "--probe")
     assert found.one("connections", "probe")["found"] == "the gateway does not run"
+
+
+@pytest.mark.parametrize("backend", ["nft", "iptables"])
+def test_a_probe_finds_a_gateway_that_captures(host, stack, tmp_path, backend):
+    path = Path(config(tmp_path))
+    made = {**json.loads(path.read_text()), "interception": {"backend": backend}}
+    path.write_text(json.dumps(made))
+    # So that there is a way to 192.0.2.1 at all.
+    host.lines("""
+        ip link add d0 type veth peer name d1
+        ip link set d0 up
+        ip link set d1 up
+        ip addr add 10.99.0.1/24 dev d0
+        ip route add default via 10.99.0.2""")
+    gateway = Gateway(made, within=host.within)
+    stack.add(gateway, gateway.finish)
+    gateway.wait_ready()
+    found = report(host, "-c", str(path), "--probe")
+    probes = [(c["result"], c["found"]) for c in found.checks if (c["group"], c["name"]) == ("connections", "add_ingress[0]")]
+    assert probes[0] == ("ok", "to 192.0.2.1:8080: captured")
+    assert probes[1][0] == "ok" and probes[1][1].startswith("to 192.0.2.1:8080 with mark 565: not captured")
+    assert found.code == 0
