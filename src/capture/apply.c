@@ -26,11 +26,14 @@ struct applier {
 
 /* ---- choosing ---- */
 
-/* A table that is made and deleted in one transaction leaves nothing, but the kernel has had to know every word of it. */
+/*
+ * A table that is made and deleted in one transaction leaves nothing, but the kernel has had to know every word of it.
+ */
 static int try_nft(struct nft_session *s, bool owned, struct err *e)
 {
-	const char *text = owned ? "table inet tng_trial_of_owner { flags owner; }; delete table inet tng_trial_of_owner" :
-				   "table inet tng_trial; delete table inet tng_trial";
+	const char *text =
+		owned ? "table inet tng_trial_of_owner { flags owner; }; delete table inet tng_trial_of_owner" :
+			"table inet tng_trial; delete table inet tng_trial";
 
 	return nft_load(s, text, owned ? "try a table with an owner" : "try a table", e);
 }
@@ -76,8 +79,9 @@ struct applier *applier_new(enum interception_backend wanted, bool need_iptables
 		rc = open_any(a, need_iptables, e);
 		break;
 	case BACKEND_NFT:
-		rc = need_iptables ? err_set(e, ERR_CONFIG, "interception.backend is nft, but an ipset needs iptables") :
-				     open_nft(a, e);
+		rc = need_iptables ?
+			     err_set(e, ERR_CONFIG, "interception.backend is nft, but an ipset needs iptables") :
+			     open_nft(a, e);
 		break;
 	case BACKEND_IPTABLES:
 		rc = iptables_find_working(&a->iptables, e);
@@ -142,7 +146,8 @@ static int print_nft_deletion(struct nft_session *nft, const char *instance, str
  * In one transaction. The deletion goes ahead although text begins with one of its own: that one needs the table
  * to exist, and adding it is refused when one is there whose owner flag is another.
  */
-static int exchange_nft(struct nft_session *nft, const char *instance, const char *text, const char *what, struct err *e)
+static int exchange_nft(struct nft_session *nft, const char *instance, const char *text, const char *what,
+			struct err *e)
 {
 	struct buf all = { 0 };
 	int rc = print_nft_deletion(nft, instance, &all, e);
@@ -352,7 +357,8 @@ int applier_remove_leftovers(struct applier *a, enum journal_backend had, struct
 		if (all[i] == JOURNAL_NFT)
 			rc = remove_table_of(a->instance, e);
 		else
-			rc = remove_flavour_of(all[i] == JOURNAL_IPTABLES_NFT ? IPTABLES_NFT : IPTABLES_LEGACY, a->instance, e);
+			rc = remove_flavour_of(all[i] == JOURNAL_IPTABLES_NFT ? IPTABLES_NFT : IPTABLES_LEGACY,
+					       a->instance, e);
 		if (rc != 0 && all[i] == had)
 			return -1;
 	}

@@ -63,8 +63,8 @@ static void note_running(struct cleanup *c, const char *instance, pid_t pid)
 	c->running[c->running_count++] = mem_strdup(instance);
 	c->running[c->running_count] = NULL;
 	if (c->instance == NULL || strcmp(c->instance, instance) == 0)
-		buf_format(&c->notes, "instance \"%s\" runs as process %d and keeps what it has: stop it first\n", instance,
-			   (int)pid);
+		buf_format(&c->notes, "instance \"%s\" runs as process %d and keeps what it has: stop it first\n",
+			   instance, (int)pid);
 }
 
 /* A gateway in a container that shares this network namespace has no file that we see, but its address. */
@@ -101,7 +101,8 @@ static void find_instances(struct cleanup *c)
 	}
 	c->upstream_runs = c->instance == NULL && upstream_runs(&pid);
 	if (c->upstream_runs)
-		buf_format(&c->notes, "an upstream TNG runs (process %d has bound @tng) and keeps what it has: stop it first\n",
+		buf_format(&c->notes,
+			   "an upstream TNG runs (process %d has bound @tng) and keeps what it has: stop it first\n",
 			   (int)pid);
 }
 
@@ -211,7 +212,9 @@ static bool is_route_of(const struct instance_seen *s, const struct policy_route
 	return false;
 }
 
-/* Policy rules and routes carry no instance: the journals tell, and what is in none of them is a leftover of anybody. */
+/*
+ * Policy rules and routes carry no instance: the journals tell, and what is in none of them is a leftover of anybody.
+ */
 static bool is_doomed_route(const struct cleanup *c, const struct route_found *f)
 {
 	bool is_asked = c->instance == NULL;
@@ -352,14 +355,15 @@ static void print_route(const struct route_found *f, struct buf *out)
 	const char *ip = f->at.family == AF_INET ? "ip" : "ip -6";
 
 	if (f->has_rule)
-		buf_format(out, "%s rule del pref %u fwmark 0x%x/0x%x lookup %u", ip, f->priority, f->at.mark, f->at.mask,
-			   f->at.table);
+		buf_format(out, "%s rule del pref %u fwmark 0x%x/0x%x lookup %u", ip, f->priority, f->at.mark,
+			   f->at.mask, f->at.table);
 	if (f->has_rule && f->rule_protocol != 0)
 		buf_format(out, " protocol %u", f->rule_protocol);
 	if (f->has_rule)
 		buf_append_str(out, "\n");
 	if (f->has_route)
-		buf_format(out, "%s route del local default dev lo table %u proto %u\n", ip, f->at.table, f->at.protocol);
+		buf_format(out, "%s route del local default dev lo table %u proto %u\n", ip, f->at.table,
+			   f->at.protocol);
 }
 
 static const char *tool_name(size_t flavour, size_t family)
@@ -418,7 +422,8 @@ static int hold_names(struct cleanup *c, struct instance **held, struct err *e)
 	for (size_t i = 0; i < c->instances.count; i++) {
 		const struct instance_seen *s = &c->instances.items[i];
 
-		if (s->lives || s->refused.kind != ERR_NONE || (c->instance != NULL && strcmp(c->instance, s->name) != 0))
+		if (s->lives || s->refused.kind != ERR_NONE ||
+		    (c->instance != NULL && strcmp(c->instance, s->name) != 0))
 			continue;
 		held[i] = instance_open(s->name, e);
 		if (held[i] == NULL)

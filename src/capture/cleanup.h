@@ -2,9 +2,9 @@
 /*
  * cleanup - finds what was left behind in this network namespace, and takes it away.
  *
- * Everything this product ever installs: nftables tables, chains and rules of both flavours of iptables and both families, policy
- * rules and routes, journals; and what upstream's TNG leaves. Never a built-in chain, never an object that is not known to
- * be ours, nothing of an instance that runs, nothing of upstream's while it runs.
+ * Everything this product ever installs: nftables tables, chains and rules of both flavours of iptables and both
+ * families, policy rules and routes, journals; and what upstream's TNG leaves. Never a built-in chain, never an object
+ * that is not known to be ours, nothing of an instance that runs, nothing of upstream's while it runs.
  *
  * Threads: the main thread; it blocks.
  */
@@ -24,8 +24,8 @@ struct cleanup_options {
 struct cleanup;
 
 /*
- * Changes nothing. What could not be looked at, and what runs and is therefore left alone, is told in cleanup_notes(). gives a
- * cleanup; NULL when nothing at all can be looked at (no CAP_NET_ADMIN).
+ * Changes nothing. What could not be looked at, and what runs and is therefore left alone, is told in cleanup_notes().
+ * gives a cleanup; NULL when nothing at all can be looked at (no CAP_NET_ADMIN).
  */
 struct cleanup *cleanup_find(const struct cleanup_options *options, struct err *e);
 void cleanup_free(struct cleanup *c);

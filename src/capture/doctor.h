@@ -2,8 +2,8 @@
 /*
  * doctor - looks at a host and says what would keep capture from working.
  *
- * Every check tells what was found, whether the given configuration needs it, and what to do. Nothing of the host is changed: what the
- * kernel can do is tried in a network namespace of its own, which goes with the process that made it.
+ * Every check tells what was found, whether the given configuration needs it, and what to do. Nothing of the host is
+ * changed: what the kernel can do is tried in a network namespace of its own, which goes with the process that made it.
  *
  * Threads: the main thread; it blocks for some seconds at most.
  */

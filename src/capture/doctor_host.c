@@ -14,9 +14,9 @@
 #include "capture/saved.h"
 #include "capture/tool.h"
 
-#define RIGHTS "rights"
-#define TOOLS "tools"
-#define CGROUPS "control groups"
+#define RIGHTS	 "rights"
+#define TOOLS	 "tools"
+#define CGROUPS	 "control groups"
 #define SETTINGS "settings"
 
 /* The first line of a small file; false when it cannot be read. */
@@ -68,7 +68,8 @@ static void look_at_rights(const struct doctor_needs *needs, struct doctor_repor
 	char text[64] = "";
 
 	doctor_add(r, RIGHTS, "CAP_NET_ADMIN", admin ? DOCTOR_OK : DOCTOR_FAIL, needs->capture,
-		   "start the gateway as root, with AmbientCapabilities=CAP_NET_ADMIN (systemd) or --cap-add NET_ADMIN (docker), in a "
+		   "start the gateway as root, with AmbientCapabilities=CAP_NET_ADMIN (systemd) or --cap-add NET_ADMIN "
+		   "(docker), in a "
 		   "user namespace (unshare -Urn, pasta); or use mapping, or interception.backend none",
 		   admin ? "there" : "missing");
 	doctor_add(r, RIGHTS, "CAP_NET_RAW", raw ? DOCTOR_OK : DOCTOR_NOTE, false, "iptables-legacy needs it as well",
@@ -76,7 +77,8 @@ static void look_at_rights(const struct doctor_needs *needs, struct doctor_repor
 	/* "0 0 4294967295" is the initial one's. */
 	if (read_line("/proc/self/uid_map", text, sizeof(text)) && strstr(text, "4294967295") == NULL)
 		doctor_add(r, RIGHTS, "user namespace", DOCTOR_NOTE, needs->capture,
-			   "the application must run in the same network namespace; iptables-legacy needs XTABLES_LOCKFILE=FILE",
+			   "the application must run in the same network namespace; iptables-legacy needs "
+			   "XTABLES_LOCKFILE=FILE",
 			   "not the initial one");
 }
 
@@ -86,7 +88,8 @@ static bool ask_version(const char *path, char text[128])
 {
 	struct buf out = { 0 };
 	struct err e;
-	bool ok = tool_run(&(struct tool_run){ .argv = (const char *const[]){ path, "-V", NULL }, .output = &out }, &e) == 0;
+	bool ok = tool_run(&(struct tool_run){ .argv = (const char *const[]){ path, "-V", NULL }, .output = &out },
+			   &e) == 0;
 
 	snprintf(text, 128, "%.*s", (int)strcspn(buf_str(&out), "\n"), buf_str(&out));
 	buf_release(&out);
@@ -116,18 +119,19 @@ static size_t look_at_flavour(const struct doctor_needs *needs, enum iptables_fl
 	size_t rules = 0;
 
 	if (!iptables_find(flavour, &t)) {
-		doctor_add(r, TOOLS, name, needs->iptables && flavour == IPTABLES_NFT ? DOCTOR_FAIL : DOCTOR_NOTE, needs->iptables,
-			   "apt-get install iptables", "not installed");
+		doctor_add(r, TOOLS, name, needs->iptables && flavour == IPTABLES_NFT ? DOCTOR_FAIL : DOCTOR_NOTE,
+			   needs->iptables, "apt-get install iptables", "not installed");
 	} else if (!ask_version(t.v4.command, version)) {
 		doctor_add(r, TOOLS, name, DOCTOR_WARN, needs->iptables, "reinstall iptables", "%s cannot be run",
 			   t.v4.command);
 	} else {
 		rules = doctor_has_capability(CAP_NET_ADMIN) ? count_rules(&t) : 0;
-		doctor_add(r, TOOLS, name, DOCTOR_OK, needs->iptables, NULL, "%s, %s, %zu rules of IPv4", t.v4.command, version,
-			   rules);
+		doctor_add(r, TOOLS, name, DOCTOR_OK, needs->iptables, NULL, "%s, %s, %zu rules of IPv4", t.v4.command,
+			   version, rules);
 	}
 	if (t.v4.command != NULL && t.v6.command == NULL)
-		doctor_add(r, TOOLS, name, DOCTOR_FAIL, needs->iptables && needs->ipv6, "install ip6tables", "no tool for IPv6");
+		doctor_add(r, TOOLS, name, DOCTOR_FAIL, needs->iptables && needs->ipv6, "install ip6tables",
+			   "no tool for IPv6");
 	iptables_release(&t);
 	return rules;
 }
@@ -160,8 +164,9 @@ static void look_at_cgroups(const struct doctor_needs *needs, struct doctor_repo
 	if (unified)
 		doctor_add(r, CGROUPS, "layout", DOCTOR_OK, needs->cgroup, NULL, "unified (cgroup2 at /sys/fs/cgroup)");
 	else if (hybrid)
-		doctor_add(r, CGROUPS, "layout", DOCTOR_OK, needs->cgroup, NULL,
-			   "hybrid (cgroup2 at /sys/fs/cgroup/unified); paths in the configuration are relative to that");
+		doctor_add(
+			r, CGROUPS, "layout", DOCTOR_OK, needs->cgroup, NULL,
+			"hybrid (cgroup2 at /sys/fs/cgroup/unified); paths in the configuration are relative to that");
 	else
 		doctor_add(r, CGROUPS, "layout", DOCTOR_FAIL, needs->cgroup,
 			   "capture_cgroup and nocapture_cgroup need cgroup2: mount -t cgroup2, or boot with "
@@ -210,21 +215,26 @@ static void look_at_reverse_path(const struct doctor_needs *needs, struct doctor
 	long valid_mark = setting("net/ipv4/conf/all/src_valid_mark", 0);
 
 	doctor_add(r, SETTINGS, "source check", valid_mark == 1 ? DOCTOR_NOTE : DOCTOR_OK, needs->forward,
-		   "the gateway sets src_valid_mark to 0 while it captures what other hosts send, which else is dropped as forged, "
+		   "the gateway sets src_valid_mark to 0 while it captures what other hosts send, which else is "
+		   "dropped as forged, "
 		   "and to 1 again; a VPN that relies on it suffers meanwhile",
-		   "rp_filter %s (%s), src_valid_mark %ld", words[value >= 0 && value <= 2 ? value : 0], where, valid_mark);
+		   "rp_filter %s (%s), src_valid_mark %ld", words[value >= 0 && value <= 2 ? value : 0], where,
+		   valid_mark);
 }
 
 static void look_at_bridges(const struct doctor_needs *needs, struct doctor_report *r)
 {
-	static const char *const names[] = { "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables" };
+	static const char *const names[] = { "net/bridge/bridge-nf-call-iptables",
+					     "net/bridge/bridge-nf-call-ip6tables" };
 	char text[64];
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (!read_setting(names[i], text, sizeof(text)))
 			continue; /* br_netfilter is not loaded: nothing to hurt */
-		doctor_add(r, SETTINGS, strrchr(names[i], '/') + 1, text[0] == '0' ? DOCTOR_OK : DOCTOR_WARN, needs->forward,
-			   "bridged packets meet the rules twice, and TPROXY does not work for them: set it to 0", "%s", text);
+		doctor_add(r, SETTINGS, strrchr(names[i], '/') + 1, text[0] == '0' ? DOCTOR_OK : DOCTOR_WARN,
+			   needs->forward,
+			   "bridged packets meet the rules twice, and TPROXY does not work for them: set it to 0", "%s",
+			   text);
 	}
 }
 
@@ -234,11 +244,13 @@ static void look_at_forwarding(const struct doctor_needs *needs, struct doctor_r
 	long v6 = setting("net/ipv6/conf/all/forwarding", -1);
 
 	doctor_add(r, SETTINGS, "forwarding, IPv4", v4 == 1 ? DOCTOR_OK : DOCTOR_NOTE, needs->forward,
-		   "what is captured does not need it; what is not captured does not pass: sysctl -w net.ipv4.ip_forward=1", "%s",
-		   v4 == 1 ? "on" : "off");
+		   "what is captured does not need it; what is not captured does not pass: sysctl -w "
+		   "net.ipv4.ip_forward=1",
+		   "%s", v4 == 1 ? "on" : "off");
 	if (v6 >= 0)
-		doctor_add(r, SETTINGS, "forwarding, IPv6", v6 == 1 ? DOCTOR_OK : DOCTOR_NOTE, needs->forward && needs->ipv6,
-			   "sysctl -w net.ipv6.conf.all.forwarding=1", "%s", v6 == 1 ? "on" : "off");
+		doctor_add(r, SETTINGS, "forwarding, IPv6", v6 == 1 ? DOCTOR_OK : DOCTOR_NOTE,
+			   needs->forward && needs->ipv6, "sysctl -w net.ipv6.conf.all.forwarding=1", "%s",
+			   v6 == 1 ? "on" : "off");
 }
 
 static void look_at_limits(const struct doctor_needs *needs, struct doctor_report *r)
@@ -252,13 +264,16 @@ static void look_at_limits(const struct doctor_needs *needs, struct doctor_repor
 
 	if (count >= 0 && max > 0)
 		doctor_add(r, SETTINGS, "conntrack", count > max / 10 * 8 ? DOCTOR_WARN : DOCTOR_OK, needs->redirect,
-			   "new connections are refused when it is full: raise net.netfilter.nf_conntrack_max", "%ld of %ld", count, max);
+			   "new connections are refused when it is full: raise net.netfilter.nf_conntrack_max",
+			   "%ld of %ld", count, max);
 	doctor_add(r, SETTINGS, "somaxconn", somaxconn < 1024 ? DOCTOR_WARN : DOCTOR_OK, needs->capture,
-		   "a burst of connections overflows the queue of the listener: sysctl -w net.core.somaxconn=4096", "%ld", somaxconn);
-	if (read_setting("net/ipv4/ip_local_port_range", range, sizeof(range)) && sscanf(range, "%d %d", &first, &last) == 2)
-		doctor_add(r, SETTINGS, "ip_local_port_range", last - first < 10000 ? DOCTOR_WARN : DOCTOR_OK, needs->capture,
-			   "so many connections at once can go to one destination: widen it", "%d ports (%d to %d)",
-			   last - first + 1, first, last);
+		   "a burst of connections overflows the queue of the listener: sysctl -w net.core.somaxconn=4096",
+		   "%ld", somaxconn);
+	if (read_setting("net/ipv4/ip_local_port_range", range, sizeof(range)) &&
+	    sscanf(range, "%d %d", &first, &last) == 2)
+		doctor_add(r, SETTINGS, "ip_local_port_range", last - first < 10000 ? DOCTOR_WARN : DOCTOR_OK,
+			   needs->capture, "so many connections at once can go to one destination: widen it",
+			   "%d ports (%d to %d)", last - first + 1, first, last);
 }
 
 void doctor_look_at_host(const struct doctor_needs *needs, struct doctor_report *r)

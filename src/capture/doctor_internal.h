@@ -9,19 +9,19 @@
 
 /* What a configuration needs of the host; without one, what any capture needs. */
 struct doctor_needs {
-	bool capture;	   /* any at all */
+	bool capture; /* any at all */
 	bool redirect;
 	bool tproxy;
 	bool ipv6;
 	bool ipset;
 	bool cgroup;
-	bool queue;	   /* NFQUEUE */
-	bool forward;	   /* what passes through this host */
-	bool transparent;  /* sockets with foreign addresses */
-	bool nft;	   /* by the back end that is configured */
+	bool queue;	  /* NFQUEUE */
+	bool forward;	  /* what passes through this host */
+	bool transparent; /* sockets with foreign addresses */
+	bool nft;	  /* by the back end that is configured */
 	bool iptables;
-	bool any_backend;  /* auto: one of them */
-	bool given;	   /* there is a configuration */
+	bool any_backend; /* auto: one of them */
+	bool given;	  /* there is a configuration */
 };
 
 /* One that is not needed never fails: it is worth a note. found and advice are copied; advice NULL or "": none. */

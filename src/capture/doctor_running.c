@@ -19,11 +19,11 @@
 #include "capture/upstream.h"
 #include "io/sock.h"
 
-#define GATEWAYS "gateways"
-#define STANDING "rules"
-#define IN_THE_WAY "filters of others"
+#define GATEWAYS    "gateways"
+#define STANDING    "rules"
+#define IN_THE_WAY  "filters of others"
 #define CONNECTIONS "connections"
-#define CONNECT_MS 3000
+#define CONNECT_MS  3000
 
 /* TEST-NET-1: nobody is there, so only a capture can answer. */
 #define PROBE_HOST "192.0.2.1"
@@ -33,8 +33,8 @@
 static void look_at_instance(const struct instance_seen *s, struct doctor_report *r)
 {
 	if (s->refused.kind != ERR_NONE)
-		doctor_add(r, GATEWAYS, s->name, DOCTOR_WARN, true, "look at the file, remove it, and run tng cleanup-iptables", "%s",
-			   s->refused.text);
+		doctor_add(r, GATEWAYS, s->name, DOCTOR_WARN, true,
+			   "look at the file, remove it, and run tng cleanup-iptables", "%s", s->refused.text);
 	else if (s->lives)
 		doctor_add(r, GATEWAYS, s->name, DOCTOR_OK, true, NULL, "runs (process %d)", (int)s->pid);
 	else if (s->has_journal && s->journal.blocked)
@@ -65,8 +65,8 @@ static void look_at_upstream(const struct doctor_needs *needs, struct doctor_rep
 	bool runs = upstream_runs(&pid);
 
 	if (runs)
-		doctor_add(r, GATEWAYS, "upstream's TNG", DOCTOR_FAIL, needs->capture, "stop it, or use another network namespace",
-			   "process %d has bound @tng", (int)pid);
+		doctor_add(r, GATEWAYS, "upstream's TNG", DOCTOR_FAIL, needs->capture,
+			   "stop it, or use another network namespace", "process %d has bound @tng", (int)pid);
 	else if (pid != 0)
 		doctor_add(r, GATEWAYS, "upstream's TNG", DOCTOR_WARN, needs->capture, "find out what it is",
 			   "process %d, which has no rights, has bound @tng", (int)pid);
@@ -86,8 +86,8 @@ static bool listens(uint16_t port)
 		while (f != NULL && !found && fgets(line, sizeof(line), f) != NULL) {
 			unsigned local, state;
 
-			found = sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", &local, &state) == 2 && local == port &&
-				state == 0x0a;
+			found = sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", &local, &state) == 2 &&
+				local == port && state == 0x0a;
 		}
 		if (f != NULL)
 			fclose(f);
@@ -99,7 +99,8 @@ static bool listens(uint16_t port)
 
 static char *table_of(const struct config *c)
 {
-	return strcmp(c->interception.instance, "0") == 0 ? mem_strdup("tng") : mem_format("tng_%s", c->interception.instance);
+	return strcmp(c->interception.instance, "0") == 0 ? mem_strdup("tng") :
+							    mem_format("tng_%s", c->interception.instance);
 }
 
 /* true when the table stands; its text goes to out, for the ports in it. */
@@ -144,8 +145,8 @@ static bool find_iptables(const char *instance, struct buf *out)
 
 static bool rules_lead_to(struct buf *rules, uint16_t port)
 {
-	static const char *const forms[] = { "redirect to :%u", "127.0.0.1:%u", "[::1]:%u", "tproxy to :%u", "--to-ports %u",
-					     "--on-port %u" };
+	static const char *const forms[] = { "redirect to :%u", "127.0.0.1:%u",	 "[::1]:%u",
+					     "tproxy to :%u",	"--to-ports %u", "--on-port %u" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
 		char wanted[64];
@@ -176,8 +177,8 @@ static void look_at_entry(const struct entry_conf *entry, struct buf *rules, str
 		   "the gateway is not started with this configuration, or could not get the port: see its log",
 		   "port %u %s", port, listens(port) ? "listens" : "does not listen");
 	doctor_add(r, STANDING, entry->path, rules_lead_to(rules, port) ? DOCTOR_OK : DOCTOR_FAIL, true,
-		   "rules and configuration differ: restart the gateway", "%s", rules_lead_to(rules, port) ?
-		   "rules lead to its port" : "no rule leads to its port");
+		   "rules and configuration differ: restart the gateway", "%s",
+		   rules_lead_to(rules, port) ? "rules lead to its port" : "no rule leads to its port");
 }
 
 static bool has_route(const struct route_list *list, int family, uint32_t mark)
@@ -202,7 +203,9 @@ static void look_at_route(const struct config *c, const struct entry_conf *entry
 		   v4 ? "policy rule and route of IPv4 stand" : "no policy rule and route of IPv4 for mark 0x%x", mark);
 	if (entry->netfilter->ipv6 == IPV6_CAPTURE)
 		doctor_add(r, STANDING, entry->path, v6 ? DOCTOR_OK : DOCTOR_FAIL, true, "restart the gateway",
-			   v6 ? "policy rule and route of IPv6 stand" : "no policy rule and route of IPv6 for mark 0x%x", mark);
+			   v6 ? "policy rule and route of IPv6 stand" :
+				"no policy rule and route of IPv6 for mark 0x%x",
+			   mark);
 }
 
 static void look_at_rules(const struct config *c, struct doctor_report *r)
@@ -216,7 +219,9 @@ static void look_at_rules(const struct config *c, struct doctor_report *r)
 
 	doctor_add(r, STANDING, "of this instance", found ? DOCTOR_OK : DOCTOR_FAIL, true,
 		   "the gateway runs without them: restart it", "%s",
-		   nft ? "stand (nft)" : found ? "stand (iptables)" : "there are none");
+		   nft	 ? "stand (nft)" :
+		   found ? "stand (iptables)" :
+			   "there are none");
 	if (route_find(c->interception.protocol, &routes, &e) != 0)
 		doctor_add(r, STANDING, "routes", DOCTOR_UNKNOWN, true, NULL, "%s", e.text);
 	for (size_t i = 0; i < c->entry_count; i++) {
@@ -270,12 +275,14 @@ static void look_at_filters(const struct doctor_needs *needs, struct doctor_repo
 	if (!iptables_find(IPTABLES_NFT, &t) && !iptables_find(IPTABLES_LEGACY, &t))
 		goto out;
 	if (iptables_save(&t, AF_INET, &text, &e) != 0 || saved_parse(buf_bytes(&text), &s, &e) != 0) {
-		doctor_add(r, IN_THE_WAY, "INPUT and FORWARD", DOCTOR_UNKNOWN, needs->capture, "run as root", "%s", e.text);
+		doctor_add(r, IN_THE_WAY, "INPUT and FORWARD", DOCTOR_UNKNOWN, needs->capture, "run as root", "%s",
+			   e.text);
 		goto out;
 	}
 	look_at_chain(&s, buf_str(&text), "INPUT", needs->capture,
 		      "captured connections pass INPUT to the gateway's port: let them in", r);
-	look_at_chain(&s, buf_str(&text), "FORWARD", needs->forward, "what is not captured may not pass through this host", r);
+	look_at_chain(&s, buf_str(&text), "FORWARD", needs->forward,
+		      "what is not captured may not pass through this host", r);
 out:
 	saved_release(&s);
 	buf_release(&text);
@@ -331,7 +338,8 @@ static void try_bypass(const char *where, struct doctor_report *r)
 	int rc;
 
 	if (port == NULL) {
-		doctor_add(r, CONNECTIONS, "past the rules", DOCTOR_FAIL, true, "--bypass HOST:PORT", "no port in \"%s\"", where);
+		doctor_add(r, CONNECTIONS, "past the rules", DOCTOR_FAIL, true, "--bypass HOST:PORT",
+			   "no port in \"%s\"", where);
 		free(host);
 		return;
 	}
@@ -342,14 +350,14 @@ static void try_bypass(const char *where, struct doctor_report *r)
 	}
 	rc = connect_by_name(name, port, SO_MARK_DEFAULT, &e);
 	doctor_add(r, CONNECTIONS, "past the rules", rc == 0 ? DOCTOR_OK : DOCTOR_FAIL, true,
-		   "make it work without the gateway first: address, port, firewall, routes", "%s with mark %d: %s", where,
-		   SO_MARK_DEFAULT, rc == 0 ? "connected" : e.text);
+		   "make it work without the gateway first: address, port, firewall, routes", "%s with mark %d: %s",
+		   where, SO_MARK_DEFAULT, rc == 0 ? "connected" : e.text);
 	free(host);
 }
 
 /*
- * An address where nobody is: who answers is our listener. With the gateway's own mark it must not be captured. Only for destinations
- * that a rule covers by port alone, else the address is not among them.
+ * An address where nobody is: who answers is our listener. With the gateway's own mark it must not be captured. Only
+ * for destinations that a rule covers by port alone, else the address is not among them.
  */
 static void probe_entry(const struct entry_conf *entry, struct doctor_report *r)
 {
@@ -366,15 +374,18 @@ static void probe_entry(const struct entry_conf *entry, struct doctor_report *r)
 		snprintf(port, sizeof(port), "%u", d->port);
 		captured = connect_by_name(PROBE_HOST, port, 0, &e);
 		doctor_add(r, CONNECTIONS, entry->path, captured == 0 ? DOCTOR_OK : DOCTOR_FAIL, true,
-			   "not captured, or refused by the gateway: see its log, and tcpdump -ni any 'host " PROBE_HOST "'",
+			   "not captured, or refused by the gateway: see its log, and tcpdump -ni any 'host " PROBE_HOST
+			   "'",
 			   "to " PROBE_HOST ":%s: %s", port, captured == 0 ? "captured" : e.text);
 		captured = connect_by_name(PROBE_HOST, port, n->so_mark, &e);
 		doctor_add(r, CONNECTIONS, entry->path, captured != 0 ? DOCTOR_OK : DOCTOR_FAIL, true,
 			   "the gateway would capture its own connections: another rule answers for " PROBE_HOST,
-			   "to " PROBE_HOST ":%s with mark %u: %s", port, n->so_mark, captured != 0 ? "not captured" : "captured");
+			   "to " PROBE_HOST ":%s with mark %u: %s", port, n->so_mark,
+			   captured != 0 ? "not captured" : "captured");
 	}
 	if (n->capture_dst_count == 0 || n->capture_cgroup.count > 0)
-		doctor_add(r, CONNECTIONS, entry->path, DOCTOR_UNKNOWN, true, "run tng doctor --probe from within the control group",
+		doctor_add(r, CONNECTIONS, entry->path, DOCTOR_UNKNOWN, true,
+			   "run tng doctor --probe from within the control group",
 			   "it captures by control group, and we are in another");
 }
 
@@ -383,7 +394,8 @@ static void probe(const struct doctor_options *options, bool runs, struct doctor
 	const struct config *c = options->config;
 
 	if (c == NULL || !runs) {
-		doctor_add(r, CONNECTIONS, "probe", DOCTOR_UNKNOWN, true, "start the gateway, and give its configuration with -c", "%s",
+		doctor_add(r, CONNECTIONS, "probe", DOCTOR_UNKNOWN, true,
+			   "start the gateway, and give its configuration with -c", "%s",
 			   c == NULL ? "no configuration" : "the gateway does not run");
 		return;
 	}
@@ -394,7 +406,8 @@ static void probe(const struct doctor_options *options, bool runs, struct doctor
 	}
 }
 
-void doctor_look_at_running(const struct doctor_options *options, const struct doctor_needs *needs, struct doctor_report *r)
+void doctor_look_at_running(const struct doctor_options *options, const struct doctor_needs *needs,
+			    struct doctor_report *r)
 {
 	const char *wanted = options->config != NULL ? options->config->interception.instance : "0";
 	bool runs;
@@ -402,7 +415,8 @@ void doctor_look_at_running(const struct doctor_options *options, const struct d
 	look_at_upstream(needs, r);
 	runs = look_at_instances(wanted, r);
 	if (!runs)
-		doctor_add(r, GATEWAYS, "instance", DOCTOR_NOTE, true, NULL, "\"%s\" does not run: its rules were not looked at", wanted);
+		doctor_add(r, GATEWAYS, "instance", DOCTOR_NOTE, true, NULL,
+			   "\"%s\" does not run: its rules were not looked at", wanted);
 	else if (options->config != NULL && needs->capture)
 		look_at_rules(options->config, r);
 	look_at_filters(needs, r);

@@ -48,49 +48,55 @@ struct outcome {
 };
 
 #define PREROUTING(rule) "chain c { type filter hook prerouting priority mangle; " rule "; }"
-#define OUTPUT(rule) "chain c { type filter hook output priority mangle; " rule "; }"
-#define NAT(rule) "chain c { type nat hook prerouting priority -105; " rule "; }"
-#define MODULE "load or build the kernel module "
+#define OUTPUT(rule)	 "chain c { type filter hook output priority mangle; " rule "; }"
+#define NAT(rule)	 "chain c { type nat hook prerouting priority -105; " rule "; }"
+#define MODULE		 "load or build the kernel module "
 
 static const struct trial trials[] = {
-	{ TRIAL_NFT, "table with an owner", "flags owner;", NEED(any_backend), "Linux 5.12 or newer; else iptables is used" },
+	{ TRIAL_NFT, "table with an owner", "flags owner;", NEED(any_backend),
+	  "Linux 5.12 or newer; else iptables is used" },
 	{ TRIAL_NFT, "redirect", NAT("tcp dport 1 redirect to :2"), NEED(redirect), MODULE "nft_redir" },
 	{ TRIAL_NFT, "tproxy, IPv4", PREROUTING("meta l4proto tcp tproxy ip to 127.0.0.1:1 accept"), NEED(tproxy),
 	  MODULE "nft_tproxy" },
-	{ TRIAL_NFT, "tproxy, IPv6", PREROUTING("meta l4proto tcp tproxy ip6 to [::1]:1 accept"), NEED(ipv6), MODULE "nft_tproxy" },
+	{ TRIAL_NFT, "tproxy, IPv6", PREROUTING("meta l4proto tcp tproxy ip6 to [::1]:1 accept"), NEED(ipv6),
+	  MODULE "nft_tproxy" },
 	{ TRIAL_NFT, "socket transparent", PREROUTING("meta l4proto tcp socket transparent 1 accept"), NEED(tproxy),
 	  MODULE "nft_socket" },
 	{ TRIAL_NFT, "address types", PREROUTING("fib daddr type local accept"), NEED(capture), MODULE "nft_fib_inet" },
 	{ TRIAL_NFT, "sets of networks and ports",
 	  "set s { type ipv4_addr . inet_service; flags interval; elements = { 10.0.0.0/8 . 1-2 }; }", NEED(capture),
 	  "Linux 5.6 or newer" },
-	{ TRIAL_NFT, "reset", OUTPUT("meta l4proto tcp reject with tcp reset"), NEED(capture), MODULE "nft_reject_inet" },
+	{ TRIAL_NFT, "reset", OUTPUT("meta l4proto tcp reject with tcp reset"), NEED(capture),
+	  MODULE "nft_reject_inet" },
 	{ TRIAL_NFT, "queue", OUTPUT("queue num 1"), NEED(queue), MODULE "nft_queue; iptables can do it without" },
-	{ TRIAL_IPTABLES_V4, "REDIRECT, IPv4", "*nat\n:T - [0:0]\n-A T -p tcp -j REDIRECT --to-ports 1\nCOMMIT\n", NEED(redirect),
-	  MODULE "xt_REDIRECT" },
-	{ TRIAL_IPTABLES_V6, "REDIRECT, IPv6", "*nat\n:T - [0:0]\n-A T -p tcp -j REDIRECT --to-ports 1\nCOMMIT\n", NEED(ipv6),
-	  MODULE "ip6table_nat" },
+	{ TRIAL_IPTABLES_V4, "REDIRECT, IPv4", "*nat\n:T - [0:0]\n-A T -p tcp -j REDIRECT --to-ports 1\nCOMMIT\n",
+	  NEED(redirect), MODULE "xt_REDIRECT" },
+	{ TRIAL_IPTABLES_V6, "REDIRECT, IPv6", "*nat\n:T - [0:0]\n-A T -p tcp -j REDIRECT --to-ports 1\nCOMMIT\n",
+	  NEED(ipv6), MODULE "ip6table_nat" },
 	{ TRIAL_IPTABLES_V4, "TPROXY, IPv4",
-	  "*mangle\n:T - [0:0]\n-A T -p tcp -j TPROXY --on-port 1 --on-ip 127.0.0.1 --tproxy-mark 1/1\nCOMMIT\n", NEED(tproxy),
-	  MODULE "xt_TPROXY" },
+	  "*mangle\n:T - [0:0]\n-A T -p tcp -j TPROXY --on-port 1 --on-ip 127.0.0.1 --tproxy-mark 1/1\nCOMMIT\n",
+	  NEED(tproxy), MODULE "xt_TPROXY" },
 	{ TRIAL_IPTABLES_V6, "TPROXY, IPv6",
 	  "*mangle\n:T - [0:0]\n-A T -p tcp -j TPROXY --on-port 1 --on-ip ::1 --tproxy-mark 1/1\nCOMMIT\n", NEED(ipv6),
 	  MODULE "xt_TPROXY" },
-	{ TRIAL_IPTABLES_V4, "socket", "*mangle\n:T - [0:0]\n-A T -p tcp -m socket --transparent -j ACCEPT\nCOMMIT\n", NEED(tproxy),
-	  MODULE "xt_socket" },
+	{ TRIAL_IPTABLES_V4, "socket", "*mangle\n:T - [0:0]\n-A T -p tcp -m socket --transparent -j ACCEPT\nCOMMIT\n",
+	  NEED(tproxy), MODULE "xt_socket" },
 	{ TRIAL_IPTABLES_V4, "mark, addrtype, comment",
-	  "*mangle\n:T - [0:0]\n-A T -m mark --mark 1/1 -m addrtype --dst-type LOCAL -m comment --comment t -j RETURN\nCOMMIT\n",
+	  "*mangle\n:T - [0:0]\n-A T -m mark --mark 1/1 -m addrtype --dst-type LOCAL -m comment --comment t -j "
+	  "RETURN\nCOMMIT\n",
 	  NEED(capture), MODULE "xt_mark, xt_addrtype, xt_comment" },
 	{ TRIAL_IPTABLES_V4, "owner", "*mangle\n:T - [0:0]\n-A T -m owner --uid-owner 0 -j RETURN\nCOMMIT\n", SIZE_MAX,
 	  MODULE "xt_owner" },
 	{ TRIAL_IPTABLES_V4, "cgroup", "*mangle\n:T - [0:0]\n-A T -m cgroup --path / -j RETURN\nCOMMIT\n", NEED(cgroup),
 	  MODULE "xt_cgroup" },
-	{ TRIAL_IPTABLES_V4, "set (ipset)", "*mangle\n:T - [0:0]\n-A T -m set --match-set tng_trial dst -j RETURN\nCOMMIT\n",
-	  NEED(ipset), "install ipset; " MODULE "xt_set" },
-	{ TRIAL_IPTABLES_V4, "NFQUEUE", "*mangle\n:T - [0:0]\n-A T -p tcp -j NFQUEUE --queue-num 1\nCOMMIT\n", NEED(queue),
-	  MODULE "xt_NFQUEUE" },
+	{ TRIAL_IPTABLES_V4, "set (ipset)",
+	  "*mangle\n:T - [0:0]\n-A T -m set --match-set tng_trial dst -j RETURN\nCOMMIT\n", NEED(ipset),
+	  "install ipset; " MODULE "xt_set" },
+	{ TRIAL_IPTABLES_V4, "NFQUEUE", "*mangle\n:T - [0:0]\n-A T -p tcp -j NFQUEUE --queue-num 1\nCOMMIT\n",
+	  NEED(queue), MODULE "xt_NFQUEUE" },
 	{ TRIAL_ROUTE, "policy route, IPv4", NULL, NEED(tproxy), "CONFIG_IP_MULTIPLE_TABLES" },
-	{ TRIAL_ROUTE, "policy route, IPv6", NULL, NEED(ipv6), "CONFIG_IPV6_MULTIPLE_TABLES; IPv6 may be switched off" },
+	{ TRIAL_ROUTE, "policy route, IPv6", NULL, NEED(ipv6),
+	  "CONFIG_IPV6_MULTIPLE_TABLES; IPv6 may be switched off" },
 	{ TRIAL_SOCKET, "IP_TRANSPARENT and SO_MARK", NULL, NEED(transparent), "CAP_NET_ADMIN" },
 };
 
@@ -157,10 +163,12 @@ static int enter_scratch(void)
 static void tell(int fd, size_t trial, enum iptables_flavour flavour, int rc, const struct err *e)
 {
 	struct outcome o = { .trial = trial, .flavour = flavour, .ok = rc == 0 };
-	const char *own_words = rc == 0 ? NULL : strstr(e->text, ": table inet tng_trial"); /* our line, behind the reason */
+	const char *own_words =
+		rc == 0 ? NULL : strstr(e->text, ": table inet tng_trial"); /* our line, behind the reason */
 	size_t len = own_words != NULL ? (size_t)(own_words - e->text) : TRIAL_TEXT_MAX - 1;
 
-	snprintf(o.text, sizeof(o.text), "%.*s", (int)MIN(len, (size_t)TRIAL_TEXT_MAX - 1), rc == 0 ? "works" : e->text);
+	snprintf(o.text, sizeof(o.text), "%.*s", (int)MIN(len, (size_t)TRIAL_TEXT_MAX - 1),
+		 rc == 0 ? "works" : e->text);
 	(void)!write(fd, &o, sizeof(o));
 }
 
@@ -175,8 +183,9 @@ static int try_nft(struct nft_session *nft, const char *text, struct err *e)
 
 static int try_route(bool v6, struct err *e)
 {
-	struct policy_route r = { .family = v6 ? AF_INET6 : AF_INET, .mark = 1, .mask = 1, .table = CAPTURE_TABLE_FIRST,
-				  .protocol = 235 };
+	struct policy_route r = {
+		.family = v6 ? AF_INET6 : AF_INET, .mark = 1, .mask = 1, .table = CAPTURE_TABLE_FIRST, .protocol = 235
+	};
 
 	return route_add(&r, 1, e);
 }
@@ -215,8 +224,9 @@ static void try_all_iptables(int fd, const struct iptables *t)
 	struct err e;
 
 	if (ipset != NULL)
-		(void)!tool_run_ok(&(struct tool_run){
-			.argv = (const char *const[]){ ipset, "create", "tng_trial", "hash:net", NULL } }, &e);
+		(void)!tool_run_ok(&(struct tool_run){ .argv = (const char *const[]){ ipset, "create", "tng_trial",
+										      "hash:net", NULL } },
+				   &e);
 	for (size_t i = 0; i < ARRAY_SIZE(trials); i++) {
 		int family = trials[i].kind == TRIAL_IPTABLES_V4 ? AF_INET : AF_INET6;
 
@@ -276,7 +286,8 @@ static bool must_work(const struct doctor_needs *needs, const struct outcome *o)
 		return (needs->nft || needs->any_backend) && is_needed(needs, t->need) && t->need != NEED(queue);
 	case TRIAL_IPTABLES_V4:
 	case TRIAL_IPTABLES_V6:
-		return (needs->iptables || t->need == NEED(queue)) && is_needed(needs, t->need) && o->flavour == IPTABLES_NFT;
+		return (needs->iptables || t->need == NEED(queue)) && is_needed(needs, t->need) &&
+		       o->flavour == IPTABLES_NFT;
 	case TRIAL_ROUTE:
 	case TRIAL_SOCKET:
 		break;
@@ -288,14 +299,17 @@ static void add_outcome(struct doctor_report *r, const struct doctor_needs *need
 {
 	const struct trial *t = &trials[o->trial];
 	bool must = must_work(needs, o);
-	enum doctor_result result = o->ok ? DOCTOR_OK : needs->any_backend && t->kind == TRIAL_NFT ? DOCTOR_WARN : DOCTOR_FAIL;
+	enum doctor_result result = o->ok				       ? DOCTOR_OK :
+				    needs->any_backend && t->kind == TRIAL_NFT ? DOCTOR_WARN :
+										 DOCTOR_FAIL;
 
 	doctor_add(r, group_of(o), t->name, result, must || is_needed(needs, t->need), t->advice, "%s", o->text);
 	if (!must && r->checks[r->count - 1].result == DOCTOR_FAIL)
 		r->checks[r->count - 1].result = DOCTOR_WARN;
 }
 
-static size_t read_outcomes(int fd, struct doctor_report *r, const struct doctor_needs *needs, bool *nft, bool *iptables)
+static size_t read_outcomes(int fd, struct doctor_report *r, const struct doctor_needs *needs, bool *nft,
+			    bool *iptables)
 {
 	struct outcome o;
 	size_t count = 0;
@@ -341,7 +355,8 @@ void doctor_try_kernel(const struct doctor_needs *needs, struct doctor_report *r
 	close(fds[1]);
 	if (pid < 0 || read_outcomes(fds[0], r, needs, &nft, &iptables) == 0)
 		doctor_add(r, "kernel, routes and sockets", "features", DOCTOR_UNKNOWN, needs->capture,
-			   "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)",
+			   "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, "
+			   "user.max_user_namespaces)",
 			   "no network namespace to try them in");
 	else
 		add_verdict(r, needs, nft, iptables);

@@ -17,7 +17,8 @@
 #include "capture/guard_internal.h"
 #include "capture/upstream.h"
 
-#define ANSWER_MS 120000 /* every tool that the guard runs has a time-out of its own; this is for a guard that hangs */
+#define ANSWER_MS 120000 /* every tool that the guard runs has a time-out of its own; this is for a guard that hangs   \
+			  */
 
 struct guard {
 	char *instance;
@@ -43,7 +44,8 @@ static int check_rights(struct err *e)
 	if (has_net_admin())
 		return 0;
 	return err_set(e, ERR_CONFIG,
-		       "capture needs CAP_NET_ADMIN: start as root, with AmbientCapabilities= (systemd) or --cap-add NET_ADMIN, in a "
+		       "capture needs CAP_NET_ADMIN: start as root, with AmbientCapabilities= (systemd) or --cap-add "
+		       "NET_ADMIN, in a "
 		       "user namespace (unshare -Urn, pasta), or use mapping, or interception.backend none");
 }
 
@@ -79,7 +81,8 @@ static int wait_answer(struct guard *g, struct err *e)
 		ssize_t n;
 
 		if (now >= deadline)
-			return err_set(e, ERR_TIMEOUT, "the guard of the rules (process %d) does not answer", (int)g->pid);
+			return err_set(e, ERR_TIMEOUT, "the guard of the rules (process %d) does not answer",
+				       (int)g->pid);
 		if (poll(&p, 1, (int)(deadline - now)) <= 0)
 			continue;
 		n = recv(g->socket, &answer, sizeof(answer), 0);
@@ -204,8 +207,10 @@ static void clean_up_behind(struct guard *g)
 	struct err e;
 
 	if (g->drop_on_exit) {
-		log_warn("interception: the guard has gone; rules of instance \"%s\" that lead nowhere are left, and block what was "
-			 "captured (interception.on_exit)", g->instance);
+		log_warn("interception: the guard has gone; rules of instance \"%s\" that lead nowhere are left, and "
+			 "block what was "
+			 "captured (interception.on_exit)",
+			 g->instance);
 		return;
 	}
 	log_warn("interception: the guard has gone; removing what is left of instance \"%s\"", g->instance);

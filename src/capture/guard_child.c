@@ -6,9 +6,10 @@
  *                        |
  *                        +---the gateway has gone---> BLOCKED --a moment later--> rules removed --> end
  *
- * It has no loop but this: wait for a wish or for the end of the gateway. The gateway has ended when the socket pair has, and
- * its sockets are closed when its pidfd says so: then every application that was connected has had its reset
- * (SO_LINGER), and what it sends all the same meets the block, which stands for as long as a lost reset takes to be repeated.
+ * It has no loop but this: wait for a wish or for the end of the gateway. The gateway has ended when the socket pair
+ * has, and its sockets are closed when its pidfd says so: then every application that was connected has had its reset
+ * (SO_LINGER), and what it sends all the same meets the block, which stands for as long as a lost reset takes to be
+ * repeated.
  *
  * The journal is ahead of the kernel: written before a change, removed behind the last one.
  */
@@ -32,15 +33,16 @@
 #include "capture/route.h"
 #include "capture/source_check.h"
 
-#define SOCKETS_CLOSE_MS 1000 /* a process that has been killed closes its sockets at once; one that dumps core later */
-#define BLOCK_MS 1000	      /* the first retransmissions of TCP are after 0.2, 0.4 and 0.8 s */
-#define REMOVE_TRIES 3
+#define SOCKETS_CLOSE_MS 1000 /* a process that has been killed closes its sockets at once; one that dumps core later  \
+			       */
+#define BLOCK_MS	 1000 /* the first retransmissions of TCP are after 0.2, 0.4 and 0.8 s */
+#define REMOVE_TRIES	 3
 #define REFUSALS_AT_ONCE 64
 
 struct holder {
 	const struct guard_child *c;
 	struct applier *applier;
-	int gateway; /* pidfd; -1: the kernel has none */
+	int gateway;  /* pidfd; -1: the kernel has none */
 	bool touched; /* something of ours may be in the kernel */
 	struct buf refusals;
 	unsigned refusal_count;
@@ -261,8 +263,8 @@ static const struct policy_route *find_mark(const struct policy_route *routes, s
 }
 
 /*
- * A mark is what tells in prerouting whose listener a packet is for: with the same one, an instance would take what another
- * has marked, and route it into its own tunnel.
+ * A mark is what tells in prerouting whose listener a packet is for: with the same one, an instance would take what
+ * another has marked, and route it into its own tunnel.
  */
 static int check_marks(struct holder *h, struct err *e)
 {
@@ -278,7 +280,8 @@ static int check_marks(struct holder *h, struct err *e)
 
 		if (same != NULL && s->lives && strcmp(s->name, h->c->conf->instance) != 0)
 			rc = err_set(e, ERR_CONFIG,
-				     "instance \"%s\" (process %d) uses mark %u already, as its name leads to the same numbers: give this "
+				     "instance \"%s\" (process %d) uses mark %u already, as its name leads to the same "
+				     "numbers: give this "
 				     "one another name",
 				     s->name, (int)s->pid, same->mark);
 	}
@@ -301,14 +304,16 @@ static int apply(struct holder *h, struct err *e)
 		return -1;
 	}
 	if (had == 1)
-		log_info("guard: replaying the journal of process %d, which ended without clearing up", (int)old.gateway.pid);
+		log_info("guard: replaying the journal of process %d, which ended without clearing up",
+			 (int)old.gateway.pid);
 	h->src_valid_mark = had == 1 && old.src_valid_mark;
 	rc = replace(h, had == 1 ? &old : NULL, e);
 	if (rc != 0 && take_back(h, had == 1 && old.blocked, &undo) != 0)
 		log_error("guard: %s; run tng cleanup-iptables", undo.text);
 	journal_release(&old);
 	if (rc == 0)
-		log_info("guard: the rules of instance \"%s\" stand (%s)", h->c->conf->instance, applier_name(h->applier));
+		log_info("guard: the rules of instance \"%s\" stand (%s)", h->c->conf->instance,
+			 applier_name(h->applier));
 	return rc;
 }
 
@@ -360,7 +365,9 @@ static void answer(struct holder *h, int rc, const struct err *e)
 	(void)!send(h->c->socket, &a, sizeof(a), MSG_NOSIGNAL);
 }
 
-/* Refusals that are waiting go into one transaction. A set that is full takes no more: they are a help, not a promise. */
+/*
+ * Refusals that are waiting go into one transaction. A set that is full takes no more: they are a help, not a promise.
+ */
 static void load_refusals(struct holder *h)
 {
 	struct err e;
@@ -438,7 +445,8 @@ int guard_child_run(struct guard_child *c)
 	leave_gateway(c);
 	h.gateway = (int)syscall(SYS_pidfd_open, c->gateway, 0);
 	/* With "drop" the table has to outlive the guard as well: without us its rules lead nowhere, which blocks. */
-	h.applier = applier_new(c->conf->backend, rules_need_iptables(c->rules), !c->conf->drop_on_exit, c->conf->instance, &e);
+	h.applier = applier_new(c->conf->backend, rules_need_iptables(c->rules), !c->conf->drop_on_exit,
+				c->conf->instance, &e);
 	if (h.applier == NULL) {
 		answer(&h, -1, &e);
 		instance_end(c->instance);

@@ -2,8 +2,8 @@
 /*
  * guard_internal - between the gateway and its guard.
  *
- * A message is one byte from the gateway, or a struct guard_refusal; the answer to a byte is a struct guard_answer. The guard speaks first: an answer when
- * it is ready.
+ * A message is one byte from the gateway, or a struct guard_refusal; the answer to a byte is a struct guard_answer. The
+ * guard speaks first: an answer when it is ready.
  */
 #pragma once
 

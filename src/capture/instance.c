@@ -3,7 +3,8 @@
  * instance - locks and files of a name.
  *
  * A lock's file is unlinked by its last holder while it holds the lock; who has locked a file that is no longer at
- * its name begins anew. A lock outlives the gateway as long as its guard takes to clear up: a new gateway waits for that.
+ * its name begins anew. A lock outlives the gateway as long as its guard takes to clear up: a new gateway waits for
+ * that.
  */
 #include "capture/instance.h"
 
@@ -24,12 +25,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define RUN_FOLDER "/run/tng"
-#define LOCK_SUFFIX ".lock"
+#define RUN_FOLDER     "/run/tng"
+#define LOCK_SUFFIX    ".lock"
 #define JOURNAL_SUFFIX ".undo"
-#define WAIT_MS 6000 /* what a guard needs after its gateway's death, and a little more */
-#define LIVING_MS 500 /* a process that is being killed still lives for a moment */
-#define STEP_MS 50
+#define WAIT_MS	       6000 /* what a guard needs after its gateway's death, and a little more */
+#define LIVING_MS      500  /* a process that is being killed still lives for a moment */
+#define STEP_MS	       50
 
 struct instance {
 	char *name;
@@ -54,7 +55,8 @@ static int open_folder(const char *path)
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 022) == 0 && faccessat(fd, ".", W_OK, 0) == 0)
+	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 022) == 0 &&
+	    faccessat(fd, ".", W_OK, 0) == 0)
 		return fd;
 	close(fd);
 	return -1;
@@ -108,11 +110,13 @@ static bool address_is_held(const char *name, pid_t *pid)
 
 	if (fd < 0)
 		return false;
-	if (connect(fd, (struct sockaddr *)&a, len) == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_len) == 0) {
+	if (connect(fd, (struct sockaddr *)&a, len) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_len) == 0) {
 		held = who.uid == 0 || who.uid == geteuid();
 		*pid = held ? who.pid : 0;
 		if (!held)
-			log_warn("interception: process %d of user %u has bound @tng-instance/%s without rights; ignored",
+			log_warn("interception: process %d of user %u has bound @tng-instance/%s without rights; "
+				 "ignored",
 				 (int)who.pid, who.uid, name);
 	} else if (errno == EAGAIN) { /* its queue is full: it is there */
 		held = true;
@@ -192,10 +196,14 @@ static void write_owner(int fd)
 static int refuse_held(const char *name, pid_t pid, struct err *e)
 {
 	if (pid == 0)
-		return err_set(e, ERR_CONFIG, "interception.instance \"%s\" is in use by another gateway of this network "
-			       "namespace: stop it, or give this one another name", name);
-	return err_set(e, ERR_CONFIG, "interception.instance \"%s\" is in use by process %d: stop it, or give this "
-		       "gateway another name", name, (int)pid);
+		return err_set(e, ERR_CONFIG,
+			       "interception.instance \"%s\" is in use by another gateway of this network "
+			       "namespace: stop it, or give this one another name",
+			       name);
+	return err_set(e, ERR_CONFIG,
+		       "interception.instance \"%s\" is in use by process %d: stop it, or give this "
+		       "gateway another name",
+		       name, (int)pid);
 }
 
 /* true: it is held by a living gateway, not by a guard that clears up behind a dead one. */
@@ -267,7 +275,8 @@ struct instance *instance_open(const char *name, struct err *e)
 	i->lock = i->address = -1;
 	i->folder = find_folder(&i->folder_path);
 	if (i->folder < 0)
-		log_warn("interception: neither " RUN_FOLDER " nor $XDG_RUNTIME_DIR/tng can be written to by us alone: no undo journal; "
+		log_warn("interception: neither " RUN_FOLDER
+			 " nor $XDG_RUNTIME_DIR/tng can be written to by us alone: no undo journal; "
 			 "after a SIGKILL of gateway and guard run tng cleanup-iptables");
 	if (take_locks(i, e) == 0)
 		return i;
@@ -319,7 +328,8 @@ int instance_journal_read(struct instance *i, struct journal *j, struct err *e)
 	rc = journal_read(i->folder, i->journal_name, j, e);
 	if (rc == 1 && strcmp(j->instance, i->name) != 0) {
 		journal_release(j);
-		return err_set(e, ERR_CONFIG, "%s/%s: the journal of another instance; nothing was done with it: remove it",
+		return err_set(e, ERR_CONFIG,
+			       "%s/%s: the journal of another instance; nothing was done with it: remove it",
 			       i->folder_path, i->journal_name);
 	}
 	return rc < 0 ? err_wrap(e, "%s", i->folder_path) : rc;

@@ -2,10 +2,10 @@
 /*
  * instance - one gateway of a name in a network namespace, and where it keeps its journal.
  *
- * Two locks. A locked file in a folder that only we can write to (/run/tng, else $XDG_RUNTIME_DIR/tng), named after network
- * namespace and instance; and an abstract unix address, which is seen from every container that shares the network
- * namespace. Anybody can bind such an address, so it counts only when root or our own user has it. Both are held by the guard, until
- * the rules are gone.
+ * Two locks. A locked file in a folder that only we can write to (/run/tng, else $XDG_RUNTIME_DIR/tng), named after
+ * network namespace and instance; and an abstract unix address, which is seen from every container that shares the
+ * network namespace. Anybody can bind such an address, so it counts only when root or our own user has it. Both are
+ * held by the guard, until the rules are gone.
  *
  * Threads: one.
  */
@@ -25,7 +25,10 @@ struct instance;
  */
 struct instance *instance_open(const char *name, struct err *e);
 
-/* Lets go; the files stay while the journal is there. Safe in either of two processes after fork(): the last one counts. */
+/*
+ * Lets go; the files stay while the journal is there. Safe in either of two processes after fork(): the last one
+ * counts.
+ */
 void instance_close(struct instance *i);
 
 /* Gives the lock's files up for good. */
@@ -36,7 +39,10 @@ const char *instance_name(const struct instance *i);
 /* Where the files are, or NULL: nowhere can be written to, and there is no journal. */
 const char *instance_folder(const struct instance *i);
 
-/* As journal_read(), journal_write(), journal_remove(); without a folder there is nothing to read, and writing is done at once. */
+/*
+ * As journal_read(), journal_write(), journal_remove(); without a folder there is nothing to read, and writing is done
+ * at once.
+ */
 int instance_journal_read(struct instance *i, struct journal *j, struct err *e) MUST_CHECK;
 int instance_journal_write(struct instance *i, const struct journal *j, struct err *e) MUST_CHECK;
 int instance_journal_remove(struct instance *i, struct err *e) MUST_CHECK;
@@ -49,7 +55,7 @@ size_t instance_descriptors(const struct instance *i, int fds[INSTANCE_DESCRIPTO
 struct instance_seen {
 	char *name;
 	bool lives;
-	pid_t pid;	 /* 0: not known */
+	pid_t pid; /* 0: not known */
 	bool has_journal;
 	struct err refused; /* ERR_NONE, or why the journal is refused */
 	struct journal journal;

@@ -23,7 +23,8 @@ static bool is_of_flavour(const char *path, enum iptables_flavour flavour)
 	bool is_nft;
 	bool ok;
 
-	ok = tool_run(&(struct tool_run){ .argv = (const char *const[]){ path, "-V", NULL }, .output = &out }, &ignored) == 0;
+	ok = tool_run(&(struct tool_run){ .argv = (const char *const[]){ path, "-V", NULL }, .output = &out },
+		      &ignored) == 0;
 	is_nft = ok && strstr(buf_str(&out), "nf_tables") != NULL;
 	buf_release(&out);
 	return ok && is_nft == (flavour == IPTABLES_NFT);
@@ -98,8 +99,9 @@ static int works(const struct iptables *t, struct err *e)
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables) && rc == 0; i++)
-		rc = tool_run_ok(&(struct tool_run){
-				    .argv = (const char *const[]){ t->v4.command, "-w", "-t", tables[i], "-S", NULL } }, e);
+		rc = tool_run_ok(&(struct tool_run){ .argv = (const char *const[]){ t->v4.command, "-w", "-t",
+										    tables[i], "-S", NULL } },
+				 e);
 	return rc == 0 ? 0 : -1;
 }
 
@@ -150,7 +152,8 @@ int iptables_restore(const struct iptables *t, int family, struct bytes text, st
 		return 0;
 	if (need(t, family, path, e) != 0)
 		return -1;
-	rc = tool_run_ok(&(struct tool_run){ .argv = (const char *const[]){ path, "--noflush", "-w", NULL }, .input = text }, e);
+	rc = tool_run_ok(
+		&(struct tool_run){ .argv = (const char *const[]){ path, "--noflush", "-w", NULL }, .input = text }, e);
 	return rc == 0 ? 0 : -1;
 }
 
@@ -160,5 +163,7 @@ int iptables_save(const struct iptables *t, int family, struct buf *out, struct 
 
 	if (need(t, family, path, e) != 0)
 		return -1;
-	return tool_run_ok(&(struct tool_run){ .argv = (const char *const[]){ path, NULL }, .output = out }, e) == 0 ? 0 : -1;
+	return tool_run_ok(&(struct tool_run){ .argv = (const char *const[]){ path, NULL }, .output = out }, e) == 0 ?
+		       0 :
+		       -1;
 }

@@ -2,7 +2,8 @@
 /*
  * iptables - the tools of iptables, of both flavours and both families.
  *
- * The flavours (over nftables, and legacy) keep their rules apart in the kernel, which evaluates both; each tool sees only its own.
+ * The flavours (over nftables, and legacy) keep their rules apart in the kernel, which evaluates both; each tool sees
+ * only its own.
  *
  * Threads: any without a loop; it blocks.
  */

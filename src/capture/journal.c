@@ -42,7 +42,9 @@ static void format_string(struct buf *out, const char *name, const char *value)
 
 static void format_route(struct buf *out, const struct policy_route *r)
 {
-	buf_format(out, "{\"family\": %d, \"mark\": %" PRIu32 ", \"mask\": %" PRIu32 ", \"table\": %" PRIu32 ", \"protocol\": %u}",
+	buf_format(out,
+		   "{\"family\": %d, \"mark\": %" PRIu32 ", \"mask\": %" PRIu32 ", \"table\": %" PRIu32
+		   ", \"protocol\": %u}",
 		   r->family == AF_INET ? 4 : 6, r->mark, r->mask, r->table, r->protocol);
 }
 
@@ -156,7 +158,8 @@ static int take_all(const struct json *from, const char *source, struct journal 
 		return wrong(source, "netns", e);
 	if (boot == NULL || strlen(boot) > 64)
 		return wrong(source, "boot", e);
-	if (!take_owner(json_member(from, "gateway"), &j->gateway) || !take_owner(json_member(from, "guard"), &j->guard))
+	if (!take_owner(json_member(from, "gateway"), &j->gateway) ||
+	    !take_owner(json_member(from, "guard"), &j->guard))
 		return wrong(source, "gateway or guard", e);
 	if (!take_backend(json_string(json_member(from, "backend")), &j->backend))
 		return wrong(source, "backend", e);
@@ -294,7 +297,8 @@ int journal_write(int folder, const char *name, const struct journal *j, struct 
 		err_errno(e, ERR_SYSTEM, "open %s", temporary);
 		goto out;
 	}
-	if (write_all(fd, buf_bytes(&text)) != 0 || renameat(folder, temporary, folder, name) != 0 || fsync(folder) != 0)
+	if (write_all(fd, buf_bytes(&text)) != 0 || renameat(folder, temporary, folder, name) != 0 ||
+	    fsync(folder) != 0)
 		err_errno(e, ERR_SYSTEM, "write %s", name);
 	else
 		rc = 0;

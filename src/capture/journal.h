@@ -2,9 +2,9 @@
 /*
  * journal - what has to be undone after us, on disk for the case that nobody is left to do it.
  *
- * Data, not commands: the names of our objects follow from the instance, and what is read back is held against what we could have
- * written. A file that is torn, foreign or tampered with is refused by its name and never acted upon. It belongs to one network
- * namespace of one boot; in another it is not looked at.
+ * Data, not commands: the names of our objects follow from the instance, and what is read back is held against what we
+ * could have written. A file that is torn, foreign or tampered with is refused by its name and never acted upon. It
+ * belongs to one network namespace of one boot; in another it is not looked at.
  *
  * Written whole into a temporary file, synced and renamed, before the change that it describes.
  *
@@ -17,7 +17,7 @@
 
 #include "capture/rules.h"
 
-#define JOURNAL_SIZE_MAX 65536
+#define JOURNAL_SIZE_MAX   65536
 #define JOURNAL_ROUTES_MAX 512
 
 /* By whom it was made; start: in clock ticks since boot, as a pid alone comes again. */
@@ -35,7 +35,7 @@ struct journal {
 	struct journal_owner gateway;
 	struct journal_owner guard;
 	enum journal_backend backend;
-	bool blocked; /* what stands is the block that on_exit "drop" leaves */
+	bool blocked;	     /* what stands is the block that on_exit "drop" leaves */
 	bool src_valid_mark; /* was on, and has been switched off (source_check.h) */
 	struct policy_route *routes;
 	size_t route_count;
@@ -47,7 +47,8 @@ void journal_format(const struct journal *j, struct buf *out);
 void journal_release(struct journal *j);
 
 /*
- * 1: read; 0: there is none, or it belongs to another namespace or an earlier boot; -1: refused. folder: an open directory.
+ * 1: read; 0: there is none, or it belongs to another namespace or an earlier boot; -1: refused. folder: an open
+ * directory.
  */
 int journal_read(int folder, const char *name, struct journal *j, struct err *e) MUST_CHECK;
 int journal_write(int folder, const char *name, const struct journal *j, struct err *e) MUST_CHECK;

@@ -37,7 +37,10 @@ void nft_close(struct nft_session *s)
 	free(s);
 }
 
-/* The library's text is "/dev/stdin:3:1-9: Error: Could not process rule: reason", the line below it, and a mark below that. */
+/*
+ * The library's text is "/dev/stdin:3:1-9: Error: Could not process rule: reason", the line below it, and a mark below
+ * that.
+ */
 static int say_failed(struct nft_session *s, const char *what, struct err *e)
 {
 	const char *text = nft_ctx_get_error_buffer(s->ctx);

@@ -2,8 +2,8 @@
 /*
  * nft - nftables through its library.
  *
- * The session keeps one netlink socket for its life: a table with the owner flag goes with it, however the process ends.
- * So there is one session in the guard, and no other process may hold a copy of its descriptor.
+ * The session keeps one netlink socket for its life: a table with the owner flag goes with it, however the process
+ * ends. So there is one session in the guard, and no other process may hold a copy of its descriptor.
  *
  * Threads: one.
  */

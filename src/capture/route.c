@@ -2,8 +2,8 @@
 /*
  * route - policy rules and local routes.
  *
- * One message, one acknowledgement. The kernel refuses an identical rule with EEXIST (since Linux 4.11), but an identical
- * route only with NLM_F_EXCL, which also refuses because of somebody else's: whose it is, is looked up then.
+ * One message, one acknowledgement. The kernel refuses an identical rule with EEXIST (since Linux 4.11), but an
+ * identical route only with NLM_F_EXCL, which also refuses because of somebody else's: whose it is, is looked up then.
  */
 #include "capture/route.h"
 
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define UPSTREAM_MASK 0x00ffffffu
+#define UPSTREAM_MASK	     0x00ffffffu
 #define UPSTREAM_ENTRIES_MAX 256 /* more ingresses than anybody had */
 
 struct netlink {
@@ -67,7 +67,8 @@ static struct nlmsghdr *begin(void *space, uint16_t type, uint16_t flags)
 	return m;
 }
 
-static struct nlmsghdr *put_rule(void *space, uint16_t type, uint16_t flags, const struct policy_route *r, uint32_t priority)
+static struct nlmsghdr *put_rule(void *space, uint16_t type, uint16_t flags, const struct policy_route *r,
+				 uint32_t priority)
 {
 	struct nlmsghdr *m = begin(space, type, flags);
 	struct fib_rule_hdr *h = mnl_nlmsg_put_extra_header(m, sizeof(*h));
@@ -168,7 +169,8 @@ static int on_rule(const struct nlmsghdr *m, void *arg)
 		return MNL_CB_OK;
 	r.at.family = h->family;
 	r.at.table = h->table;
-	mnl_attr_for_each(a, m, sizeof(*h)) {
+	mnl_attr_for_each(a, m, sizeof(*h))
+	{
 		unsigned type = mnl_attr_get_type(a);
 
 		if (is_foreign_selector(type))
@@ -207,7 +209,8 @@ static int on_route(const struct nlmsghdr *m, void *arg)
 	r.at.family = h->rtm_family;
 	r.at.table = h->rtm_table;
 	r.at.protocol = h->rtm_protocol;
-	mnl_attr_for_each(a, m, sizeof(*h)) {
+	mnl_attr_for_each(a, m, sizeof(*h))
+	{
 		unsigned type = mnl_attr_get_type(a);
 
 		if (type == RTA_TABLE)
@@ -232,7 +235,8 @@ static int dump(struct netlink *n, uint16_t type, int family, mnl_cb_t callback,
 	m->nlmsg_type = type;
 	m->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	if (type == RTM_GETRULE)
-		((struct fib_rule_hdr *)mnl_nlmsg_put_extra_header(m, sizeof(struct fib_rule_hdr)))->family = (uint8_t)family;
+		((struct fib_rule_hdr *)mnl_nlmsg_put_extra_header(m, sizeof(struct fib_rule_hdr)))->family =
+			(uint8_t)family;
 	else
 		((struct rtmsg *)mnl_nlmsg_put_extra_header(m, sizeof(struct rtmsg)))->rtm_family = (uint8_t)family;
 	return exchange(n, m, callback, s);
@@ -302,7 +306,8 @@ static int add_rule(struct netlink *n, const struct policy_route *r, bool *made,
 {
 	char space[256];
 
-	*made = exchange(n, put_rule(space, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r, CAPTURE_RULE_PREFERENCE), NULL, NULL) == 0;
+	*made = exchange(n, put_rule(space, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r, CAPTURE_RULE_PREFERENCE), NULL,
+			 NULL) == 0;
 	if (*made || errno == EEXIST)
 		return 0;
 	return err_errno(e, ERR_SYSTEM, "add the %s policy rule of mark 0x%x", family_name(r->family), r->mark);
@@ -341,7 +346,7 @@ static void undo(struct netlink *n, const struct policy_route *r, bool made_rule
 /* The route first: a rule that leads nowhere would let marked packets pass on to the main table. */
 int route_add(const struct policy_route *routes, size_t count, struct err *e)
 {
-	bool (*made)[2] = mem_new_array(count + 1, sizeof(*made));
+	bool(*made)[2] = mem_new_array(count + 1, sizeof(*made));
 	struct netlink n;
 	int rc = 0;
 	size_t i = 0;
@@ -403,7 +408,9 @@ static void find_rules(const struct scan *s, uint8_t protocol, struct route_list
 {
 	for (size_t i = 0; i < s->rule_count; i++) {
 		const struct seen_rule *r = &s->rules[i];
-		struct route_found f = { .at = r->at, .priority = r->priority, .rule_protocol = r->at.protocol, .has_rule = true };
+		struct route_found f = {
+			.at = r->at, .priority = r->priority, .rule_protocol = r->at.protocol, .has_rule = true
+		};
 
 		if (r->at.protocol == protocol && r->priority == CAPTURE_RULE_PREFERENCE) {
 			f.maker = ROUTE_OURS;

@@ -2,8 +2,9 @@
 /*
  * route - the policy rules and routes that TPROXY needs, through rtnetlink.
  *
- * A marked packet has to be delivered locally: a policy rule sends the mark to a table of ours, which has "local default dev lo".
- * Both carry our protocol number, by which they are found again; whatever else is in that table stays as it is.
+ * A marked packet has to be delivered locally: a policy rule sends the mark to a table of ours, which has "local
+ * default dev lo". Both carry our protocol number, by which they are found again; whatever else is in that table stays
+ * as it is.
  *
  * Threads: one; it blocks, no longer than the kernel takes.
  */

@@ -14,7 +14,9 @@ static void *grow(void *items, size_t count, size_t size)
 	return (count & (count - 1)) == 0 ? mem_resize(items, (count == 0 ? 1 : count * 2) * size) : items;
 }
 
-/* The next word of a rule; quotes and backslashes as iptables-save writes them. NULL at the end. The caller frees it. */
+/*
+ * The next word of a rule; quotes and backslashes as iptables-save writes them. NULL at the end. The caller frees it.
+ */
 static char *next_word(const char **at)
 {
 	struct buf word = { 0 };

@@ -2,9 +2,9 @@
 /*
  * saved - what iptables-save printed, and which of it is ours.
  *
- * A rule is ours by its comment "tng:<instance>", a chain by such a rule in it or leading to it. Upstream's chains and those of
- * the sidecar styles carry no comment and are known by their names. A built-in chain is never ours, whatever is in it.
- * Removal uses the rules' own text as it was printed, so that nothing is lost in between.
+ * A rule is ours by its comment "tng:<instance>", a chain by such a rule in it or leading to it. Upstream's chains and
+ * those of the sidecar styles carry no comment and are known by their names. A built-in chain is never ours, whatever
+ * is in it. Removal uses the rules' own text as it was printed, so that nothing is lost in between.
  *
  * Threads: any.
  */
@@ -16,7 +16,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define SAVED_COMMENT "tng:"
+#define SAVED_COMMENT	"tng:"
 #define SAVED_LINES_MAX 200000
 
 struct saved_chain {
@@ -30,8 +30,8 @@ struct saved_chain {
 
 struct saved_rule {
 	char *chain;
-	char *text; /* behind "-A ", beginning with the chain */
-	char *target; /* of -j or -g; NULL: none */
+	char *text;	/* behind "-A ", beginning with the chain */
+	char *target;	/* of -j or -g; NULL: none */
 	char *instance; /* of our comment; NULL: none */
 	char *table;
 	bool doomed;
@@ -63,8 +63,8 @@ size_t saved_doom(struct saved *s, const struct saved_query *q);
 void saved_spare(struct saved *s, const char *table, const char *chain);
 
 /*
- * Input for iptables-restore --noflush: what is doomed goes, and jumps come (lines of rules_print_iptables_jumps(), or NULL), in one
- * transaction for each table. Empty when there is nothing to do.
+ * Input for iptables-restore --noflush: what is doomed goes, and jumps come (lines of rules_print_iptables_jumps(), or
+ * NULL), in one transaction for each table. Empty when there is nothing to do.
  */
 void saved_print_restore(const struct saved *s, const char *jumps, struct buf *out);
 

@@ -28,7 +28,8 @@ int source_check_set(bool uses_marks, struct err *e)
 	int rc = 0;
 
 	if (fd < 0)
-		return err_errno(e, ERR_SYSTEM, "set " NAME " to %c (where /proc/sys is read-only, set it outside)", text[0]);
+		return err_errno(e, ERR_SYSTEM, "set " NAME " to %c (where /proc/sys is read-only, set it outside)",
+				 text[0]);
 	if (write(fd, text, 2) != 2)
 		rc = err_errno(e, ERR_SYSTEM, "set " NAME " to %c", text[0]);
 	close(fd);

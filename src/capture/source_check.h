@@ -3,8 +3,8 @@
  * source_check - the one setting of the kernel that stands between TPROXY and what other hosts send.
  *
  * With net.ipv4.conf.all.src_valid_mark the kernel looks up the way back to a packet's source with the packet's mark. A
- * packet that we have marked then finds our table, where every address is local, and is dropped as forged, whatever rp_filter says.
- * What this host itself sends is not checked. (IPv6 has no such check.)
+ * packet that we have marked then finds our table, where every address is local, and is dropped as forged, whatever
+ * rp_filter says. What this host itself sends is not checked. (IPv6 has no such check.)
  *
  * Threads: one.
  */

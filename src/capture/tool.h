@@ -2,8 +2,8 @@
 /*
  * tool - runs a program of the system and waits for its end.
  *
- * Found in a fixed list of folders whatever PATH says, started with a list of arguments and a small environment of its own;
- * there is no shell. What it writes is collected up to a limit. A tool that does not end in time is killed.
+ * Found in a fixed list of folders whatever PATH says, started with a list of arguments and a small environment of its
+ * own; there is no shell. What it writes is collected up to a limit. A tool that does not end in time is killed.
  *
  * Threads: any without a loop; it blocks.
  */

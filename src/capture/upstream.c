@@ -106,11 +106,14 @@ int upstream_check(struct err *e)
 
 	if (upstream_runs(&pid))
 		return err_set(e, ERR_CONFIG,
-			       "an upstream TNG runs in this network namespace (process %d has bound @tng): its rules and ours would "
+			       "an upstream TNG runs in this network namespace (process %d has bound @tng): its rules "
+			       "and ours would "
 			       "undo each other; stop it, or run this gateway in another network namespace",
 			       (int)pid);
 	if (pid != 0)
-		log_warn("interception: process %d, which has no rights, has bound @tng, the name by which upstream's TNG is known; "
-			 "ignored", (int)pid);
+		log_warn("interception: process %d, which has no rights, has bound @tng, the name by which upstream's "
+			 "TNG is known; "
+			 "ignored",
+			 (int)pid);
 	return 0;
 }

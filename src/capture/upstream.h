@@ -2,8 +2,8 @@
 /*
  * upstream - whether an upstream TNG with rules runs in this network namespace.
  *
- * It binds the abstract unix address "@tng", which anybody may do. So it counts only when the process that has it could change
- * rules (it is root's or ours), or when nobody can be found who has it.
+ * It binds the abstract unix address "@tng", which anybody may do. So it counts only when the process that has it could
+ * change rules (it is root's or ours), or when nobody can be found who has it.
  *
  * Threads: any; looks through /proc.
  */
@@ -14,7 +14,10 @@
 
 #include "base/err.h"
 
-/* pid: of the process, or 0 when it is not visible from here. false, and *pid set: somebody without rights has the name. */
+/*
+ * pid: of the process, or 0 when it is not visible from here. false, and *pid set: somebody without rights has the
+ * name.
+ */
 bool upstream_runs(pid_t *pid);
 
 /* Refuses while one runs, and says so in the log when somebody only pretends. */

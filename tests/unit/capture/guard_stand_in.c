@@ -2,9 +2,10 @@
 /*
  * guard_stand_in - a gateway that does nothing but keep rules, for tests/integration/test_guard.py.
  *
- * guard_stand_in BACKEND ON_EXIT INSTANCE MARK [broken | forward | cache]: starts the guard and says "started PID"; then a line of input is
- * a wish ("apply", "stop", "free", "watch", "end"), and a line of output the answer. Instead of a back end: "cleanup [INSTANCE]",
- * what tng cleanup-iptables does; "namesake INSTANCE", another name that has the same marks.
+ * guard_stand_in BACKEND ON_EXIT INSTANCE MARK [broken | forward | cache]: starts the guard and says "started PID";
+ * then a line of input is a wish ("apply", "stop", "free", "watch", "end"), and a line of output the answer. Instead of
+ * a back end: "cleanup [INSTANCE]", what tng cleanup-iptables does; "namesake INSTANCE", another name that has the same
+ * marks.
  */
 #include <poll.h>
 #include <signal.h>
@@ -16,15 +17,19 @@
 #include "capture/guard.h"
 #include "capture/rules.h"
 
-/* 192.0.2.0/24 and 2001:db8::/32, port 8080, to port 50000; broken: for a control group that is not there;
- * forward: of what other hosts send; cache: with a set of what has refused. */
+/*
+ * 192.0.2.0/24 and 2001:db8::/32, port 8080, to port 50000; broken: for a control group that is not there;
+ * forward: of what other hosts send; cache: with a set of what has refused.
+ */
 static struct ruleset *build(const struct interception_conf *conf, unsigned mark, const char *how, struct err *e)
 {
 	struct dst_conf dst[] = { { .host = (char *)"192.0.2.0/24", .port = 8080, .port_end = 8080 },
 				  { .host = (char *)"2001:db8::/32", .port = 8080, .port_end = 8080 } };
 	char *group = (char *)"tng-is-not-there";
 	struct netfilter_conf n = { .capture_dst = dst, .capture_dst_count = 2, .so_mark = 565, .ipv6 = IPV6_CAPTURE };
-	struct entry_conf entry = { .kind = ENTRY_INGRESS, .index = mark - CAPTURE_MARK_FIRST, .path = (char *)"add_ingress[0]",
+	struct entry_conf entry = { .kind = ENTRY_INGRESS,
+				    .index = mark - CAPTURE_MARK_FIRST,
+				    .path = (char *)"add_ingress[0]",
 				    .netfilter = &n };
 	struct captured_entry captured = { &entry, 50000 };
 
@@ -130,7 +135,7 @@ int main(int argc, char **argv)
 		return print_namesake(argv[2]);
 	if (argc < 5)
 		return 2;
-	conf.backend = strcmp(argv[1], "nft") == 0	  ? BACKEND_NFT :
+	conf.backend = strcmp(argv[1], "nft") == 0	? BACKEND_NFT :
 		       strcmp(argv[1], "iptables") == 0 ? BACKEND_IPTABLES :
 							  BACKEND_AUTO;
 	conf.drop_on_exit = strcmp(argv[2], "drop") == 0;

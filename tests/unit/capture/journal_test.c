@@ -9,20 +9,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char good[] = "{\n"
-			   "  \"tng_undo\": 1,\n"
-			   "  \"instance\": \"0\",\n"
-			   "  \"netns\": 4026531840,\n"
-			   "  \"boot\": \"8f1c\",\n"
-			   "  \"gateway\": {\"pid\": 41, \"start\": 1234},\n"
-			   "  \"guard\": {\"pid\": 42, \"start\": 1235},\n"
-			   "  \"backend\": \"iptables-legacy\",\n"
-			   "  \"blocked\": true,\n"
-			   "  \"src_valid_mark\": true,\n"
-			   "  \"routes\": [\n"
-			   "    {\"family\": 4, \"mark\": 566, \"mask\": 16777215, \"table\": 239, \"protocol\": 235},\n"
-			   "    {\"family\": 6, \"mark\": 567, \"mask\": 16777215, \"table\": 240, \"protocol\": 235}]\n"
-			   "}\n";
+static const char good[] =
+	"{\n"
+	"  \"tng_undo\": 1,\n"
+	"  \"instance\": \"0\",\n"
+	"  \"netns\": 4026531840,\n"
+	"  \"boot\": \"8f1c\",\n"
+	"  \"gateway\": {\"pid\": 41, \"start\": 1234},\n"
+	"  \"guard\": {\"pid\": 42, \"start\": 1235},\n"
+	"  \"backend\": \"iptables-legacy\",\n"
+	"  \"blocked\": true,\n"
+	"  \"src_valid_mark\": true,\n"
+	"  \"routes\": [\n"
+	"    {\"family\": 4, \"mark\": 566, \"mask\": 16777215, \"table\": 239, \"protocol\": 235},\n"
+	"    {\"family\": 6, \"mark\": 567, \"mask\": 16777215, \"table\": 240, \"protocol\": 235}]\n"
+	"}\n";
 
 static void a_journal_is_read_as_it_was_written(void **state)
 {
@@ -94,8 +95,7 @@ static void what_we_could_not_have_written_is_refused(void **state)
 		{ "\"instance\": \"0\"", "\"instance\": \"\"" },
 		{ "\"instance\": \"0\"", "\"instance\": \"../0\"" },
 		{ "\"instance\": \"0\"", "\"instance\": \"a b\"" },
-		{ "\"instance\": \"0\"",
-		  "\"instance\": \"0123456789abc\"" },
+		{ "\"instance\": \"0\"", "\"instance\": \"0123456789abc\"" },
 		{ "4026531840", "-1" },
 		{ "\"pid\": 41", "\"pid\": 0" },
 		{ "\"pid\": 41", "\"pid\": 4294967337" },
@@ -108,7 +108,7 @@ static void what_we_could_not_have_written_is_refused(void **state)
 		{ "\"family\": 4", "\"family\": 5" },
 		{ "\"mark\": 566", "\"mark\": 0" },
 		{ "\"mark\": 566", "\"mark\": 16777216" }, /* outside of its mask */
-		{ "\"table\": 239", "\"table\": 254" },	  /* main */
+		{ "\"table\": 239", "\"table\": 254" },	   /* main */
 		{ "\"table\": 239", "\"table\": 255" },
 		{ "\"table\": 239", "\"table\": 238" },
 		{ "\"protocol\": 235", "\"protocol\": 2" }, /* the kernel's own */
@@ -138,7 +138,8 @@ static void more_routes_than_the_limit_are_refused(void **state)
 		for (size_t i = 0; i < count; i++)
 			buf_format(&text, "%s%s", i == 0 ? "" : ",", route);
 		buf_append_str(&text, "]}");
-		assert_int_equal(parse(buf_bytes(&text)), count <= JOURNAL_ROUTES_MAX && text.len <= JOURNAL_SIZE_MAX ? 0 : -1);
+		assert_int_equal(parse(buf_bytes(&text)),
+				 count <= JOURNAL_ROUTES_MAX && text.len <= JOURNAL_SIZE_MAX ? 0 : -1);
 	}
 	buf_release(&text);
 }
@@ -153,8 +154,11 @@ static int open_folder(char *path)
 
 static struct journal mine(void)
 {
-	return (struct journal){ .instance = (char *)"0", .netns = journal_netns(), .boot = journal_boot(),
-				 .gateway = { 1, 1 }, .guard = { 2, 2 } };
+	return (struct journal){ .instance = (char *)"0",
+				 .netns = journal_netns(),
+				 .boot = journal_boot(),
+				 .gateway = { 1, 1 },
+				 .guard = { 2, 2 } };
 }
 
 static void a_file_of_another_boot_or_namespace_is_not_looked_at(void **state)
