@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -210,7 +211,7 @@ static long highest_rp_filter(char *where, size_t size)
 static void look_at_reverse_path(const struct doctor_needs *needs, struct doctor_report *r)
 {
 	static const char *const words[] = { "off", "strict", "loose" };
-	char where[64];
+	char where[NAME_MAX + 1];
 	long value = highest_rp_filter(where, sizeof(where));
 	long valid_mark = setting("net/ipv4/conf/all/src_valid_mark", 0);
 

@@ -62,6 +62,7 @@ def host(stack):
     h.lines(FOREIGN)
     # Routes of the kernel's own appear as the link comes up; and iptables makes its tables at the first look.
     h.run("ip", "-6", "addr", "flush", "dev", "d0")
+    stack.add(h, lambda: [(RUN / name).unlink(missing_ok=True) for name in files(h)])  # those of who was killed
     return h
 
 
