@@ -36,6 +36,7 @@
 #define SOCKETS_CLOSE_MS 1000 /* a process that has been killed closes its sockets at once; one that dumps core later  \
 			       */
 #define BLOCK_MS	 1000 /* the first retransmissions of TCP are after 0.2, 0.4 and 0.8 s */
+#define LOCAL_BLOCK_MS	 50   /* nobody is far away */
 #define REMOVE_TRIES	 3
 #define REFUSALS_AT_ONCE 64
 
@@ -353,6 +354,24 @@ static int on_death(struct holder *h)
 	return rc == 0 ? 0 : 1;
 }
 
+/* ---- the farewell ---- */
+
+/*
+ * A connection that was captured a moment ago may have its handshake behind it here and not there, or wait to be
+ * accepted and reset: what its application writes then must not find the rules gone.
+ */
+static void let_handshakes_end(struct holder *h)
+{
+	struct err e;
+
+	if (!h->touched || h->c->conf->drop_on_exit)
+		return;
+	if (applier_block(h->applier, h->c->rules, false, &e) != 0)
+		log_warn("guard: %s", e.text);
+	else
+		poll(NULL, 0, rules_take_forwarded(h->c->rules) ? BLOCK_MS : LOCAL_BLOCK_MS);
+}
+
 /* ---- the life ---- */
 
 static void answer(struct holder *h, int rc, const struct err *e)
@@ -398,6 +417,7 @@ static bool fulfil(struct holder *h, enum guard_wish wish, const struct guard_re
 		answer(h, rc, &e);
 		break;
 	case GUARD_STOP:
+		let_handshakes_end(h);
 		rc = take_back(h, h->c->conf->drop_on_exit, &e);
 		answer(h, rc, &e);
 		*status = 0;

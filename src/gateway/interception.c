@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "capture/cleanup.h"
 #include "capture/guard.h"
 #include "capture/host.h"
 #include "capture/rules.h"
@@ -138,21 +137,6 @@ void interception_stop(struct gateway *g)
 	g->exit_code = 1;
 }
 
-/* What the guard cannot do any more. With on_exit "drop", what is left blocks at least. */
-static void clean_up(const struct interception_conf *conf)
-{
-	struct cleanup_options options = { .instance = conf->instance };
-	struct cleanup *c;
-	struct err e;
-
-	if (conf->drop_on_exit)
-		return;
-	c = cleanup_find(&options, &e);
-	if (c == NULL || cleanup_run(c, &e) < 0)
-		log_error("interception: what the guard left behind was not taken away: %s; run tng cleanup-iptables", e.text);
-	cleanup_free(c);
-}
-
 void interception_release(struct gateway *g)
 {
 	if (g->guard == NULL)
@@ -160,6 +144,4 @@ void interception_release(struct gateway *g)
 	loop_unwatch(g->main_loop, &g->guard_watch);
 	guard_free(g->guard);
 	g->guard = NULL;
-	if (g->guard_is_lost)
-		clean_up(&g->config->interception);
 }

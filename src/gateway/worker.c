@@ -27,7 +27,7 @@
 #include "gateway/ingress.h"
 #include "tunnel/rats_tls/session_pool.h"
 
-#define REMOVAL_MS 1000u
+#define REMOVAL_MS 2000u /* the guard blocks for a second, and iptables takes its time */
 #define DEFAULT_SESSIONS 2 /* as 2.12.0 with multiplex_max_streams_per_connection alone */
 
 #define FEW_FLOWS 16
