@@ -28,20 +28,20 @@ struct guard {
 	bool drop_on_exit;
 };
 
-static bool has_net_admin(void)
+/* Takes caps. */
+static bool has_right(cap_t caps, cap_value_t right)
 {
-	cap_t caps = cap_get_proc();
 	cap_flag_value_t value = CAP_CLEAR;
 
 	if (caps != NULL)
-		cap_get_flag(caps, CAP_NET_ADMIN, CAP_EFFECTIVE, &value);
+		cap_get_flag(caps, right, CAP_EFFECTIVE, &value);
 	cap_free(caps);
 	return value == CAP_SET;
 }
 
 static int check_rights(struct err *e)
 {
-	if (has_net_admin())
+	if (has_right(cap_get_proc(), CAP_NET_ADMIN))
 		return 0;
 	return err_set(e, ERR_CONFIG,
 		       "capture needs CAP_NET_ADMIN: start as root, with AmbientCapabilities= (systemd) or --cap-add "
@@ -162,6 +162,12 @@ out:
 int guard_apply(struct guard *g, struct err *e)
 {
 	return ask(g, GUARD_APPLY, e);
+}
+
+/* It has dropped what it does not need before its first answer. */
+bool guard_needs_raw(const struct guard *g)
+{
+	return has_right(cap_get_pid(g->pid), CAP_NET_RAW);
 }
 
 int guard_descriptor(const struct guard *g)

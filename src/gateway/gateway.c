@@ -6,7 +6,8 @@
  * has its own loop, listeners, TLS configurations and buffers. Between them travels mail.
  *
  * Starting opens every listener before the first thread runs, so that a taken port fails the start as a whole. Then
- * come the rules that lead to those listeners, if any (interception.c), then the workers.
+ * come the rules that lead to those listeners, if any (interception.c), then the workers. Capabilities that nobody needs
+ * any more go before the first thread (rights.c).
  * Stopping: the workers close their listeners and drain; when the last one reports, or at the deadline, they
  * reset what is left. Listeners that rules lead to go on, and reset what comes, until no captured connection is open
  * and the rules are gone: a packet that the kernel no longer diverted would be in clear. Then the workers' loops
@@ -32,6 +33,7 @@
 #include "base/log.h"
 #include "crypto/aead.h"
 #include "gateway/interception.h"
+#include "gateway/rights.h"
 #include "gateway/worker.h"
 #include "io/resolve.h"
 
@@ -370,7 +372,7 @@ struct gateway *gateway_new(const struct config *c, struct err *e)
 		return NULL;
 	}
 	set_limits(g, descriptors);
-	if (interception_start(g, e) < 0) {
+	if (interception_start(g, e) < 0 || rights_drop(g, e) < 0) {
 		gateway_free(g);
 		return NULL;
 	}

@@ -1,0 +1,175 @@
+"""What a gateway may still do once it runs: the capabilities of each of its threads, and what works without the others."""
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness import services, tls
+from harness.gateway import entry
+from harness.netns import Host, Pair, skip_without_namespaces
+from harness.services import Echo, ask
+from harness.wait import until
+
+NET_BIND_SERVICE, NET_ADMIN, NET_RAW = 1 << 10, 1 << 12, 1 << 13
+TO_8080 = {"capture_dst": {"port": 8080}}
+
+
+@pytest.fixture(autouse=True)
+def namespaces():
+    skip_without_namespaces()
+
+
+@pytest.fixture
+def host(stack):
+    h = Host("host")
+    stack.add(h, h.remove)
+    return h
+
+
+def rights_of(pid):
+    """(permitted, effective, bounding, ambient, no new ones) of each thread; they must be the same in all."""
+    found = set()
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    for thread in threads:
+        lines = dict(line.split(":\t", 1) for line in (thread / "status").read_text().splitlines() if ":\t" in line)
+        found.add((*(int(lines[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")), lines["NoNewPrivs"]))
+    assert len(threads) >= 3  # main, attestation, workers
+    assert len(found) == 1, found
+    return found.pop()
+
+
+def guard_of(gateway):
+    return int(Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text(encoding="ascii").split()[0])
+
+
+def captured(**more):
+    return {"netfilter": {**TO_8080, **more}, "no_ra": True}
+
+
+def instance(backend="auto"):
+    return {"interception": {"backend": backend, "instance": f"r{os.getpid()}"}}
+
+
+def test_a_gateway_that_maps_keeps_nothing_though_root_has_started_it_and_its_port_is_low(host, tng, stack):
+    with host:
+        echo = Echo("127.0.0.1", 8080)
+    stack.add(echo, echo.close)
+    egress = tng(add_egress=[entry(("127.0.0.1", 900), 8080)], within=host.within, name="egress")
+    ingress = tng(add_ingress=[entry(("127.0.0.1", 901), 900)], within=host.within, name="ingress")
+    assert Path(f"/proc/{ingress.pid}/status").read_text(encoding="ascii").find("Uid:\t0\t0\t0\t0") > 0
+    for gateway in (ingress, egress):
+        assert rights_of(gateway.pid) == (0, 0, 0, 0, "1")
+        assert gateway.has_line("rights: no capability from now on")
+    with host:
+        assert ask(901) == b"hello"
+
+
+@pytest.mark.parametrize("kind", ["add_ingress", "add_egress"])
+def test_a_gateway_that_captures_keeps_the_one_right_that_marks_take(host, tng, kind):
+    gateway = tng(**{kind: [captured()]}, within=host.within, **instance())
+    only = NET_ADMIN
+    assert rights_of(gateway.pid) == (only, only, only, only, "1")
+
+
+def test_a_port_of_a_client_may_be_a_low_one_for_who_borrows_it(host, tng):
+    gateway = tng(add_ingress=[captured(scope="forward", transparency={"in": True, "out": True, "client_port": True})],
+                  within=host.within, **instance())
+    both = NET_ADMIN | NET_BIND_SERVICE
+    assert rights_of(gateway.pid) == (both, both, both, both, "1")
+
+
+def test_rules_by_somebody_else_leave_the_right_to_mark(host, tng):
+    gateway = tng(add_egress=[captured()], within=host.within, **instance("none"))
+    assert rights_of(gateway.pid)[:3] == (NET_ADMIN,) * 3
+
+
+def test_raw_packets_are_for_the_tools_of_iptables_legacy_and_not_for_the_gateway(host, tng):
+    legacy = Path("/usr/sbin/xtables-legacy-multi")
+    if not legacy.exists() or not Path("/usr/sbin/xtables-nft-multi").exists():
+        pytest.skip("not both flavours of iptables are installed")
+    # Where the tools of the other flavour are, there are those of this one, for this gateway only.
+    only_legacy = ("unshare", "-m", "sh", "-c",
+                   f'mount --bind {legacy} /usr/sbin/xtables-nft-multi && exec "$0" "$@"')
+    gateway = tng(add_egress=[captured()], within=(*host.within, *only_legacy), **instance("iptables"))
+    assert gateway.has_line(r"the rules of instance .* stand \(iptables-legacy\)")
+    permitted, effective, _, _, _ = rights_of(gateway.pid)
+    assert (permitted, effective) == (NET_ADMIN | NET_RAW, NET_ADMIN)
+    os.kill(guard_of(gateway), 9)
+    assert gateway.wait() == 1
+    until("nothing is left", lambda: "tng:" not in host.run("iptables-legacy-save"))
+
+
+def test_who_is_not_root_starts_with_the_one_right_and_keeps_no_more(host, tng):
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+              "--inh-caps=+net_admin", "--ambient-caps=+net_admin")
+    home = Path(f"/tmp/tng-rights-{os.getpid()}")
+    home.mkdir(mode=0o700)
+    os.chown(home, 65534, 65534)
+    try:
+        gateway = tng(add_egress=[captured()], within=(*host.within, *nobody), env={"XDG_RUNTIME_DIR": str(home)},
+                      **instance())
+        assert rights_of(gateway.pid)[:2] == (NET_ADMIN, NET_ADMIN)
+        assert gateway.stop() == 0
+        assert "tng" not in host.run("nft", "list", "tables")
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.mark.parametrize("backend", ["nft", "iptables"])
+def test_what_is_kept_is_enough_to_stand_in_for_a_guard_that_was_killed(host, tng, backend):
+    before = host.state()
+    gateway = tng(add_ingress=[captured()], within=host.within, **instance(backend))
+    os.kill(guard_of(gateway), 9)
+    assert gateway.wait() == 1
+    until("nothing is left", lambda: host.state() == before)
+
+
+def test_what_is_kept_is_enough_for_the_connections(stack, tng):
+    t = Pair.on(stack)
+    names = instance()["interception"]["instance"]
+    egress = tng(add_egress=[captured()], within=t.s.within, interception={"instance": f"{names}-s"})
+    ingress = tng(add_ingress=[captured(transparency={"out": True})], within=t.c.within,
+                  interception={"instance": f"{names}-c"})
+    with t.s:
+        echo = Echo("0.0.0.0", 8080)
+    stack.add(echo, echo.close)
+    with t.c:
+        assert ask((t.server_v4, 8080)) == b"hello"
+    assert egress.wait_flow().reason == ingress.wait_flow().reason == "done"
+
+
+# ---- files, which root without CAP_DAC_OVERRIDE opens by their owner and mode like anybody ----
+
+@pytest.mark.parametrize("owner", ["root", "somebody else"])
+def test_a_log_rolls_in_a_folder_of_its_owner_and_else_goes_on_as_one_file(host, tng, tmp_path, owner):
+    folder = tmp_path / "log"
+    folder.mkdir(mode=0o755)
+    if owner != "root":
+        os.chown(folder, 65534, 65534)
+    log = folder / "tng.log"
+    made = [entry(("127.0.0.1", 9000), 9001)]
+    gateway = tng(add_ingress=made, within=host.within, wait=None,
+                  args=("--log-file", str(log), "--log-rolling", "--log-max-size", "1500"))
+    until("it is ready", lambda: log.exists() and " ready: " in log.read_text(encoding="utf-8"))
+    with host:
+        for _ in range(20):
+            with services.connect(("127.0.0.1", 9000)) as app:
+                assert app.recv(1) == b""
+    assert gateway.stop() == 0
+    files = sorted(p.name for p in folder.iterdir())
+    assert len(files) > 1 if owner == "root" else files == ["tng.log"]
+    assert "stopped" in log.read_text(encoding="utf-8")
+
+
+def test_certificates_that_only_root_may_override_are_read_before_the_rights_go(host, tng, tmp_path):
+    """trusted_certs_paths is read at the start, with all rights; a start that cannot read says so."""
+    path = Path(tls.plain_certificate(tmp_path).path)
+    os.chown(path, 65534, 65534)
+    path.chmod(0o600)
+    made = entry(("127.0.0.1", 9000), 9001, verify={"model": "passport", "trusted_certs_paths": [str(path)],
+                                                    "policy_ids": ["default"]})
+    gateway = tng(add_ingress=[made], within=host.within, wait="ready")
+    assert rights_of(gateway.pid)[0] == 0
