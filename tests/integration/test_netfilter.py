@@ -601,10 +601,10 @@ def test_a_mapping_may_dial_in_the_name_of_its_client(routed, tng, stack, mode, 
     app.sendall(SECRET)
     conn = service.accept()
     assert receive(conn, len(SECRET)) == SECRET
+    seen = conn.getpeername()
     big = os.urandom(1 << 20)
     sender = threading.Thread(target=lambda: (conn.sendall(big), conn.close()))
     sender.start()
-    seen = conn.getpeername()
     assert receive(app, len(big)) == big
     sender.join()
     app.close()

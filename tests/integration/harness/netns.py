@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from .wait import until
+
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _serial = itertools.count()
@@ -89,6 +91,17 @@ class Host:
         _setns(ours)
         os.close(ours)
 
+    def is_settled(self):
+        """Whether every link that is up has its IPv6 addresses in use: their routes come a moment later."""
+        addresses = self.run("ip", "-6", "-o", "addr", "show")
+        routes = self.run("ip", "-6", "route", "show", "table", "local")
+        links = [line.split()[1].split("@")[0].rstrip(":")
+                 for line in self.run("ip", "-o", "link", "show", "up").splitlines()
+                 if "LOOPBACK" not in line and " master " not in line]
+        return ("tentative" not in addresses and
+                all(re.search(rf"(?m)^\d+: {link}\s+inet6 fe80:", addresses) for link in links) and
+                all(f"local {a} " in routes for a in re.findall(r"inet6 (\S+)/", addresses)))
+
     def state(self):
         """
         Rules, sets, policy rules and routes, for comparing before and after; counters left out, and the empty
@@ -131,6 +144,7 @@ class Topology:
         t = cls()
         stack.add(t, t.remove)
         t.build()
+        until("the links are up", lambda: all(h.is_settled() for h in t.hosts))
         return t
 
     def build(self):
