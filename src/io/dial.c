@@ -41,11 +41,13 @@ struct dial {
 	struct err why;
 };
 
+/* The kernel may have connected it already: then nobody there must take our leaving for an orderly end. */
 static void attempt_stop(struct attempt *a)
 {
 	timer_cancel(a->dial->worker->loop, &a->deadline);
 	if (a->watch.fd < 0)
 		return;
+	sock_set_abort(a->watch.fd);
 	loop_close(a->dial->worker->loop, &a->watch);
 	a->dial->running--;
 }

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -159,6 +161,26 @@ static void a_cancelled_dial_says_nothing_more(void **state)
 	loop_run(x->worker.loop);
 	assert_true(x->fd >= 0);
 	assert_false(x->failed);
+	close(fd);
+}
+
+static void a_dial_that_is_cancelled_when_the_kernel_has_connected_is_a_reset(void **state)
+{
+	struct fixture *x = *state;
+	uint16_t port;
+	int fd = listen_on(x, "127.0.0.1", &port);
+	struct dial *d = dial(x, "127.0.0.1", port);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char byte;
+	int there;
+
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	there = accept(fd, NULL, NULL);
+	assert_true(there >= 0);
+	dial_cancel(d);
+	assert_int_equal(recv(there, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	close(there);
 	close(fd);
 }
 
@@ -322,6 +344,7 @@ int main(void)
 		dial_test(localhost_is_reached_whatever_family_listens),
 		dial_test(a_name_that_does_not_exist_is_told_as_such),
 		dial_test(a_cancelled_dial_says_nothing_more),
+		dial_test(a_dial_that_is_cancelled_when_the_kernel_has_connected_is_a_reset),
 		dial_test(ipv6_literals_are_taken_with_and_without_brackets),
 		dial_test(a_taken_port_is_an_error_that_names_it),
 		dial_test(the_address_to_dial_from_shows),
