@@ -467,6 +467,12 @@ int guard_child_run(struct guard_child *c)
 	/* With "drop" the table has to outlive the guard as well: without us its rules lead nowhere, which blocks. */
 	h.applier = applier_new(c->conf->backend, rules_need_iptables(c->rules), !c->conf->drop_on_exit,
 				c->conf->instance, &e);
+	if (h.applier != NULL && rules_need_nft(c->rules) && applier_backend(h.applier) != JOURNAL_NFT) {
+		err_set(&e, ERR_CONFIG, "open_ports \"negative_cache\" needs nftables, and only %s works here",
+			applier_name(h.applier));
+		applier_free(h.applier);
+		h.applier = NULL;
+	}
 	if (h.applier == NULL) {
 		answer(&h, -1, &e);
 		instance_end(c->instance);

@@ -91,8 +91,11 @@ void rules_print_nft_block(const struct ruleset *r, bool owned, struct buf *out)
 /*
  * With open_ports "negative_cache" a ruleset of nftables has sets "i<place of the entry>_refused4" (keys ipv4_addr .
  * inet_service) and, where IPv6 is captured, "..._refused6", whose items go by themselves. Who owns the table adds what
- * a service has refused.
+ * a service has refused: guard_refused().
  */
+
+/* true: only nftables can do it (a set whose items go by themselves). */
+bool rules_need_nft(const struct ruleset *r);
 
 /*
  * iptables: the input of one "iptables-restore --noflush -w" for a family (AF_INET, AF_INET6); makes or empties our

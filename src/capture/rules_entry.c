@@ -276,7 +276,8 @@ static void add_refused(const struct entry_rules *x, struct chain *c, int family
 	struct rule reject = { .family = family, .tcp = true, .verdict = VERDICT_REJECT };
 
 	if (ruleset_find_set(x->r, name) == NULL)
-		ruleset_add_set(x->r, name, family == AF_INET ? SET_REFUSED4 : SET_REFUSED6);
+		ruleset_add_set(x->r, name, family == AF_INET ? SET_REFUSED4 : SET_REFUSED6)->timeout_ms =
+			x->n->negative_cache_ms;
 	reject = rule_with(reject, (struct match){ .kind = MATCH_SYN });
 	chain_add(c,
 		  rule_with(reject, (struct match){ .kind = MATCH_REFUSED, .text = ruleset_format(x->r, "%s", name) }));

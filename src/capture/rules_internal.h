@@ -99,6 +99,7 @@ struct set {
 	enum set_kind kind;
 	struct dst_conf *items; /* strings in the ruleset's */
 	size_t count;
+	unsigned timeout_ms;	/* SET_REFUSED4 and 6 */
 };
 
 struct ruleset {

@@ -16,8 +16,6 @@
 
 #include "capture/rules_internal.h"
 
-/* What was refused is refused again for so long. */
-#define REFUSED_TIMEOUT "30s"
 #define REFUSED_ITEMS_MAX 65535
 
 /* Before iptables and Docker, which are at -100. */
@@ -258,15 +256,15 @@ static void print_set(const struct ruleset *r, const struct set *s, struct buf *
 		[SET_PORTS] = "type inet_service; flags interval;",
 		[SET_IPV4] = "type ipv4_addr . inet_service; flags interval;",
 		[SET_IPV6] = "type ipv6_addr . inet_service; flags interval;",
-		[SET_REFUSED4] = "type ipv4_addr . inet_service; flags timeout; timeout " REFUSED_TIMEOUT ";",
-		[SET_REFUSED6] = "type ipv6_addr . inet_service; flags timeout; timeout " REFUSED_TIMEOUT ";",
+		[SET_REFUSED4] = "type ipv4_addr . inet_service; flags timeout;",
+		[SET_REFUSED6] = "type ipv6_addr . inet_service; flags timeout;",
 	};
 
 	buf_format(out, "add set inet %s ", r->table);
 	print_lower(s->name, out);
 	buf_format(out, " { %s", types[s->kind]);
 	if (s->kind == SET_REFUSED4 || s->kind == SET_REFUSED6)
-		buf_format(out, " size %u;", REFUSED_ITEMS_MAX);
+		buf_format(out, " timeout %ums; size %u;", s->timeout_ms, REFUSED_ITEMS_MAX);
 	for (size_t i = 0; i < s->count; i++) {
 		buf_append_str(out, i == 0 ? " elements = { " : ", ");
 		print_item(&s->items[i], out);
@@ -301,6 +299,15 @@ static void print_all(const struct ruleset *r, bool owned, struct buf *out)
 void rules_print_nft(const struct ruleset *r, bool owned, struct buf *out)
 {
 	print_all(r, owned, out);
+}
+
+bool rules_need_nft(const struct ruleset *r)
+{
+	for (size_t i = 0; i < r->set_count; i++) {
+		if (r->sets[i]->kind >= SET_REFUSED4)
+			return true;
+	}
+	return false;
 }
 
 void rules_print_nft_removal(const struct ruleset *r, struct buf *out)

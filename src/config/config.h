@@ -105,6 +105,7 @@ struct netfilter_conf {
 	enum capture_scope scope;     /* ingress */
 	enum capture_method method;   /* ingress */
 	enum open_ports open_ports;   /* ingress */
+	unsigned negative_cache_ms;   /* OPEN_PORTS_NEGATIVE_CACHE: what was refused is refused for so long */
 	bool capture_local_traffic;   /* egress */
 };
 
@@ -177,6 +178,7 @@ struct limits_conf {
 	size_t verdict_cache;	 /* entries */
 	size_t token_size;	 /* bytes of an answer of an attestation service */
 	unsigned streams;	 /* that an egress announces for each session */
+	unsigned pending_syns;	 /* OPEN_PORTS_CONNECT_FIRST: who waits for a tunnel, and tunnels that wait for their clients */
 };
 
 /* A file that the configuration names; it must be readable when the gateway starts. */

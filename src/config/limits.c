@@ -41,6 +41,7 @@ static const struct field limits_fields[] = {
 	{ STORED(FIELD_INTEGER, struct limits_conf, verdict_cache), .min = 1, .max = 1000000, .fallback = 1024 },
 	{ STORED(FIELD_SIZE, struct limits_conf, token_size), .min = 4 * KIB, .max = 64 * MIB, .fallback = MIB },
 	{ STORED_AS("streams_per_connection", FIELD_INTEGER, struct limits_conf, streams), .min = 1, .max = 1000000, .fallback = 10000 },
+	{ STORED(FIELD_INTEGER, struct limits_conf, pending_syns), .min = 1, .max = 65536, .fallback = 1024 },
 };
 /* clang-format on */
 

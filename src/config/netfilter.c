@@ -19,6 +19,8 @@
 #define DST_MAX 4096 /* items of capture_dst, and of exclude_dst */
 #define CGROUP_LEN_MAX 511 /* what xt_cgroup takes */
 #define IPSET_LEN_MAX 31 /* what the kernel takes */
+#define DAY_MS 86400000
+#define NEGATIVE_CACHE_DEFAULT_MS 10000
 
 /* What all entries capture together, to be compared pair by pair. */
 #define COMPARED_MAX 4096
@@ -233,6 +235,8 @@ static const struct field ingress_fields[] = {
 	{ STORED(FIELD_CHOICE, struct netfilter_conf, scope), .choices = scopes, .fallback = SCOPE_LOCAL },
 	{ STORED(FIELD_CHOICE, struct netfilter_conf, method), .choices = methods, .fallback = METHOD_TPROXY },
 	{ STORED(FIELD_CHOICE, struct netfilter_conf, open_ports), .choices = open_ports, .fallback = OPEN_PORTS_ACCEPT },
+	{ STORED_AS("negative_cache_timeout", FIELD_SECONDS, struct netfilter_conf, negative_cache_ms), .min = 1000, .max = DAY_MS,
+	  .fallback = NEGATIVE_CACHE_DEFAULT_MS },
 	FIELDS_OF_EVERY_MODE(struct netfilter_object),
 };
 
@@ -299,11 +303,34 @@ static void check_cgroups_of_ingress(struct reading *r, const struct place *at, 
 		refuse(r, at, "nocapture_cgroup", "not with scope \"forward\": what is forwarded belongs to no cgroup");
 }
 
+/* A tunnel that is made for a first packet knows its addresses, and nothing else of the client. */
+static void check_connect_first(struct reading *r, const struct place *at, const struct netfilter_object *object)
+{
+	if (object->conf.open_ports != OPEN_PORTS_CONNECT_FIRST)
+		return;
+	if (object->transparency.client_port)
+		refuse(r, at, "open_ports", "\"connect_first\" not with transparency.client_port: for the kernel, which tracks "
+					    "connections, ours would be the one whose first packet still waits");
+	if (object->transparency.out && object->proxy_protocol.accept_from.count > 0)
+		refuse(r, at, "open_ports", "\"connect_first\" not with transparency.out and proxy_protocol.accept_from: who the "
+					    "client is would be known too late to dial in its name");
+}
+
+static void check_open_ports(struct reading *r, const struct place *at, const struct netfilter_object *object)
+{
+	const struct netfilter_conf *n = &object->conf;
+
+	if (n->method == METHOD_REDIRECT && n->open_ports != OPEN_PORTS_ACCEPT)
+		refuse(r, at, "open_ports", "only with method \"tproxy\"");
+	if (n->open_ports != OPEN_PORTS_NEGATIVE_CACHE && n->negative_cache_ms != NEGATIVE_CACHE_DEFAULT_MS)
+		refuse(r, at, "negative_cache_timeout", "only with open_ports \"negative_cache\"");
+	check_connect_first(r, at, object);
+}
+
 static void check_ingress_object(struct reading *r, const struct place *at, void *conf)
 {
 	const struct netfilter_object *object = conf;
 	const struct netfilter_conf *n = &object->conf;
-	struct place open_ports_at = place_member(at, "open_ports");
 	struct place transparency = place_member(at, "transparency");
 	bool any_address = n->method == METHOD_REDIRECT && n->scope != SCOPE_LOCAL;
 
@@ -316,11 +343,7 @@ static void check_ingress_object(struct reading *r, const struct place *at, void
 	if (object->transparency.client_port && object->transparency.out && n->scope == SCOPE_LOCAL)
 		refuse(r, &transparency, "client_port", "only with scope \"forward\" or \"both\": a program of this host keeps "
 							"its port to itself");
-	if (n->method == METHOD_REDIRECT && n->open_ports != OPEN_PORTS_ACCEPT)
-		refuse(r, at, "open_ports", "only with method \"tproxy\"");
-	/* The rules are there, the gateway's part is still to come. */
-	else if (n->open_ports != OPEN_PORTS_ACCEPT && !r->early)
-		place_later(r, &open_ports_at, open_ports[n->open_ports].name);
+	check_open_ports(r, at, object);
 	if (n->listen_port != 0)
 		claim_listen(r, at, any_address ? "0.0.0.0" : "127.0.0.1", n->listen_port, n->listen_port);
 }
@@ -523,6 +546,9 @@ static void check_backend(struct reading *r, const struct place *netfilter, cons
 {
 	static const char needs_nft[] = "needs nftables: not with interception.backend \"iptables\"";
 
+	if (c->interception->backend == BACKEND_NONE && n->open_ports == OPEN_PORTS_NEGATIVE_CACHE)
+		refuse(r, netfilter, "open_ports", "\"negative_cache\" fills a set of rules of ours: not with "
+						   "interception.backend \"none\"");
 	if (c->interception->backend != BACKEND_IPTABLES)
 		return;
 	if (kind == ENTRY_EGRESS && n->capture_cgroup.count > 0)

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/slab.h"
 #include "gateway/egress.h"
+#include "gateway/interception.h"
+#include "gateway/knock.h"
 
 #define FAILURES_LOGGED 20 /* lines a second for each worker and reason, but for our own limits */
 
@@ -336,12 +338,29 @@ static void flow_free(struct flow *f)
 	gateway_worker_flow_gone(gw);
 }
 
+/* The destination has nobody who listens. Whom we do not trust, and what a limit stopped, may be there next time. */
+static bool is_refusal(const struct flow *f, enum reason reason, const struct err *why)
+{
+	const struct entry_conf *conf = f->lane->entry->conf;
+
+	if (conf->kind != ENTRY_INGRESS || conf->netfilter == NULL ||
+	    conf->netfilter->open_ports != OPEN_PORTS_NEGATIVE_CACHE)
+		return false;
+	if (reason == REASON_PEER_DECLINED)
+		return why != NULL && why->kind != ERR_LIMIT;
+	return reason == REASON_PEER_REFUSED || reason == REASON_PEER_UNREACHABLE || reason == REASON_PEER_TIMEOUT;
+}
+
 void flow_close(struct flow *f, enum reason reason, const struct err *why)
 {
 	struct gateway_worker *gw = f->lane->gw;
 
 	greeting_cancel(f->greeting);
 	f->greeting = NULL;
+	if (f->knock != 0)
+		knock_ended(f);
+	if (f->state == FLOW_OPENING && is_refusal(f, reason, why))
+		interception_refused(gw->gateway, f->lane->entry->conf, &f->to.addr);
 	log_end(f, reason, why);
 	counter_add(&gw->counters.ends[reason], 1);
 	counter_add(&gw->counters.bytes_to_far, f->relay.to_far.bytes);

@@ -3,11 +3,14 @@
  * flow - one client's connection: its life, and its only end.
  *
  *   OPENING --> RELAYING --> (flow_close)
- *      |            |
- *      +------------+--- any failure
+ *    ^ v|           |
+ *   KEPT|           |
+ *    |  |           |
+ *    +--+-----------+--- any failure
  *
  * OPENING    near is there; who the client is, is found out; the far side is being dialed, secured, judged, and told of
  *            the client (PROXY protocol)
+ * KEPT       the tunnel is open, and its client is still to come (knock.h)
  * RELAYING   the relay owns both streams
  *
  * Ingress: near is the application's socket, far the tunnel. Egress: near is the tunnel, far the service's
@@ -27,14 +30,15 @@
 #include "tunnel/rats_tls/record_stream.h"
 #include "tunnel/rats_tls/session_pool.h"
 
-enum flow_state { FLOW_OPENING, FLOW_RELAYING };
+enum flow_state { FLOW_OPENING, FLOW_KEPT, FLOW_RELAYING };
 
 struct flow {
 	struct list link;    /* in the worker's flows */
-	struct list session; /* egress: in the session's flows */
+	struct list session; /* egress: in the session's flows; ingress: in the lane's knocks */
 	struct egress_session *session_owner;
 	struct lane *lane;
 	uint32_t id;
+	uint64_t knock;	     /* the gate's serial, until its client has come; 0: there is one */
 	enum flow_state state;
 	bool reported;	/* counted and to be logged: false for a connection that became a session */
 	bool counted;
@@ -49,7 +53,7 @@ struct flow {
 	struct stream_events sock_events;
 	struct record_stream *tls; /* raw tunnel */
 	struct mux_stream *mux;	   /* multiplexed tunnel */
-	struct stream_events mux_events;
+	struct stream_events mux_events; /* of the tunnel, before the relay */
 	struct dial *dial;
 	struct secure *secure;
 	struct session_open *opening;
@@ -61,6 +65,10 @@ struct flow {
 			void (*begin)(struct flow *f);
 		};
 		struct announcement_events announcement_events;
+		struct {
+			struct timer timer;
+			uint64_t until_ms;
+		} kept;
 		struct dial_events dial_events;
 		struct session_open_events open_events;
 	};

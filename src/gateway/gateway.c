@@ -32,6 +32,7 @@
 #include "attest/verifier.h"
 #include "base/log.h"
 #include "crypto/aead.h"
+#include "gateway/gate.h"
 #include "gateway/interception.h"
 #include "gateway/rights.h"
 #include "gateway/worker.h"
@@ -420,7 +421,7 @@ static int start_threads(struct gateway *g, struct err *e)
 		return err_errno(e, ERR_SYSTEM, "start the attestation thread");
 	g->attest_started = true;
 	await_identities(g);
-	if (interception_apply(g, e) < 0)
+	if (gate_open(g, e) < 0 || interception_apply(g, e) < 0)
 		return -1;
 	for (unsigned i = 0; i < g->worker_count; i++) {
 		if (worker_start(&g->workers[i], e) < 0)
@@ -467,6 +468,7 @@ int gateway_run(struct gateway *g)
 	if (start_threads(g, &e) < 0) {
 		log_error("%s", e.text);
 		interception_stop(g);
+		gate_close(g);
 		stop_threads(g);
 		return 1;
 	}
@@ -480,6 +482,7 @@ int gateway_run(struct gateway *g)
 	end_at_next_signal();
 	timer_cancel(g->main_loop, &g->trim);
 	interception_stop(g);
+	gate_close(g);
 	stop_threads(g);
 	log_counters(g);
 	log_info("stopped");
@@ -491,6 +494,7 @@ void gateway_free(struct gateway *g)
 	if (g == NULL)
 		return;
 	interception_release(g);
+	gate_close(g);
 	/* Before the workers, whose last mails it may still hold. */
 	if (g->signal_watch.fd >= 0)
 		close(g->signal_watch.fd);

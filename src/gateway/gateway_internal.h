@@ -25,6 +25,7 @@
 
 struct attester;
 struct flow;
+struct gate;
 struct guard;
 struct identity;
 struct session_pool;
@@ -41,6 +42,8 @@ struct entry {
 	size_t accept_from_count;
 };
 
+#define KNOCK_BUCKETS 256
+
 struct lane {
 	struct entry *entry;
 	struct gateway_worker *gw;
@@ -50,6 +53,7 @@ struct lane {
 	struct capture_events capture_events;
 	struct session_pool *pool;	 /* ingress with multiplex */
 	struct list sessions;		 /* egress: struct egress_session */
+	struct list *knocks;		 /* NULL, or KNOCK_BUCKETS lists of flows without a client (knock.h) */
 };
 
 struct gateway_worker {
@@ -101,6 +105,8 @@ struct gateway {
 	struct guard *guard; /* NULL: nothing is captured, or not by rules of ours */
 	struct watch guard_watch;
 	bool guard_is_lost;
+	struct log_limit refused_limit; /* what the guard is told; the main thread */
+	struct gate *gate; /* NULL: nobody asks first */
 	struct timer trim; /* gives the heap's leftovers of connections back to the system */
 	uint64_t trim_seen; /* changes at the last look */
 	uint64_t trim_done; /* and at the last trim */

@@ -11,6 +11,7 @@
 
 #include "base/slab.h"
 #include "gateway/flow.h"
+#include "gateway/knock.h"
 
 #define RAW_DESCRIPTORS 2 /* the client and the tunnel */
 #define MUX_DESCRIPTORS 1
@@ -24,6 +25,15 @@ static void on_client_ready(struct stream_events *self, struct stream *s)
 		flow_close(f, REASON_CLIENT_RESET, NULL);
 }
 
+/* With open_ports "connect_first" the client may be still to come. */
+static void tunnel_opened(struct flow *f, struct stream *far)
+{
+	if (f->knock != 0)
+		knock_opened(f, far);
+	else
+		flow_relay(f, &f->sock.stream, far);
+}
+
 /* ---- a tunnel of its own ---- */
 
 static void on_secured(struct secure_events *self, const struct secured *result)
@@ -34,7 +44,7 @@ static void on_secured(struct secure_events *self, const struct secured *result)
 	f->attested = result->attested;
 	if (result->attested)
 		memcpy(f->tee, result->verdict.tee, sizeof(f->tee) - 1);
-	flow_relay(f, &f->sock.stream, &f->tls->stream);
+	tunnel_opened(f, &f->tls->stream);
 }
 
 static void on_secure_failed(struct secure_events *self, enum reason reason, const struct err *why)
@@ -92,7 +102,7 @@ static void on_opened(struct session_open_events *self, struct mux_stream *strea
 	f->attested = attested;
 	if (attested)
 		memccpy(f->tee, tee, '\0', sizeof(f->tee) - 1);
-	flow_relay(f, &f->sock.stream, mux_stream_stream(stream));
+	tunnel_opened(f, mux_stream_stream(stream));
 }
 
 static void on_open_failed(struct session_open_events *self, enum reason reason, const struct err *why)
@@ -115,27 +125,69 @@ static void open_mux(struct flow *f)
 
 /* ---- begin ---- */
 
-static void begin(struct flow *f)
+void ingress_open(struct flow *f)
 {
-	struct err why;
-
-	f->sock_events.ready = on_client_ready;
-	f->sock.stream.events = &f->sock_events;
-	if (sock_stream_start(&f->sock, &why) < 0) {
-		flow_close(f, REASON_INTERNAL, &why);
-		return;
-	}
 	if (f->lane->pool != NULL)
 		open_mux(f);
 	else
 		open_raw(f);
 }
 
+/* false: f is gone. */
+static bool watch_client(struct flow *f)
+{
+	struct err why;
+
+	f->sock_events.ready = on_client_ready;
+	f->sock.stream.events = &f->sock_events;
+	if (sock_stream_start(&f->sock, &why) == 0)
+		return true;
+	flow_close(f, REASON_INTERNAL, &why);
+	return false;
+}
+
+static void begin(struct flow *f)
+{
+	if (watch_client(f))
+		ingress_open(f);
+}
+
+/* Its tunnel is there already. */
+static void begin_expected(struct flow *f)
+{
+	if (watch_client(f))
+		flow_relay(f, &f->sock.stream, f->relay.far);
+}
+
+static uint8_t descriptors_of(const struct lane *lane)
+{
+	return lane->pool != NULL ? MUX_DESCRIPTORS : RAW_DESCRIPTORS;
+}
+
+static void take_socket(struct flow *f, int fd, void (*go_on)(struct flow *f))
+{
+	sock_stream_init(&f->sock, &f->lane->gw->base, fd);
+	f->sock.abrupt = f->lane->entry->conf->netfilter != NULL;
+	flow_greet(f, go_on);
+}
+
+/* One whose tunnel has ended meanwhile is treated as any other. */
 void ingress_captured(struct lane *lane, const struct captured *c)
 {
-	struct flow *f = flow_new(lane, &c->client, &c->to, lane->pool != NULL ? MUX_DESCRIPTORS : RAW_DESCRIPTORS);
+	struct stream *far = NULL;
+	struct flow *f = lane->knocks != NULL ? knock_claim(lane, c, &far) : NULL;
 
-	sock_stream_init(&f->sock, &lane->gw->base, c->fd);
-	f->sock.abrupt = lane->entry->conf->netfilter != NULL;
-	flow_greet(f, begin);
+	if (f == NULL) {
+		take_socket(flow_new(lane, &c->client, &c->to, descriptors_of(lane)), c->fd, begin);
+		return;
+	}
+	f->relay.far = far;
+	take_socket(f, c->fd, begin_expected);
+}
+
+struct flow *ingress_expect(struct lane *lane, const struct sock_addr *client, const struct sock_addr *server)
+{
+	struct endpoint to = endpoint_at(server);
+
+	return flow_new(lane, client, &to, descriptors_of(lane));
 }

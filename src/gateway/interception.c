@@ -15,6 +15,8 @@
 #include "capture/rules.h"
 #include "gateway/gateway_internal.h"
 
+#define REFUSED_PER_SECOND 1000 /* that the guard is told */
+
 static bool takes_part(const struct entry_conf *conf)
 {
 	return conf->netfilter != NULL || conf->transparency.in || conf->transparency.out;
@@ -122,6 +124,39 @@ int interception_apply(struct gateway *g, struct err *e)
 		log_warn("interception.on_exit is open: when the gateway ends, new connections of what is captured go on in "
 			 "clear; write drop to block them");
 	return 0;
+}
+
+struct refused_mail {
+	struct mail mail;
+	struct gateway *gateway;
+	unsigned index;
+	struct sock_addr to;
+};
+
+static void on_refused(struct mail *m)
+{
+	struct refused_mail *r = container_of(m, struct refused_mail, mail);
+	struct gateway *g = r->gateway;
+	unsigned skipped;
+
+	if (g->guard != NULL && !g->guard_is_lost && g->running &&
+	    log_limit_pass(&g->refused_limit, REFUSED_PER_SECOND, loop_now_ms(g->main_loop), &skipped))
+		guard_refused(g->guard, r->index, &r->to);
+	free(r);
+}
+
+void interception_refused(struct gateway *g, const struct entry_conf *conf, const struct sock_addr *to)
+{
+	struct refused_mail *r;
+
+	if (g->guard == NULL) /* set before the workers begin, cleared behind their end */
+		return;
+	r = mem_new_of(struct refused_mail);
+	r->mail.deliver = on_refused;
+	r->gateway = g;
+	r->index = conf->index;
+	r->to = *to;
+	loop_post(g->main_loop, &r->mail);
 }
 
 void interception_stop(struct gateway *g)

@@ -7,6 +7,8 @@
 #pragma once
 
 #include "base/err.h"
+#include "config/config.h"
+#include "io/sock.h"
 
 struct gateway;
 
@@ -24,6 +26,12 @@ int interception_apply(struct gateway *g, struct err *e) MUST_CHECK;
  * comes. Logs what failed, and then the exit code is 1.
  */
 void interception_stop(struct gateway *g);
+
+/*
+ * With open_ports "negative_cache": nobody listens at to, and for a while the kernel refuses who asks for it. What
+ * comes faster than it can be told is forgotten. Any thread.
+ */
+void interception_refused(struct gateway *g, const struct entry_conf *conf, const struct sock_addr *to);
 
 /*
  * Lets the guard do what it does when the gateway dies; does so itself when the guard was lost. All connections have

@@ -24,7 +24,9 @@
 #include "crypto/libctx.h"
 #include "gateway/egress.h"
 #include "gateway/flow.h"
+#include "gateway/gate.h"
 #include "gateway/ingress.h"
+#include "gateway/knock.h"
 #include "tunnel/rats_tls/session_pool.h"
 
 #define REMOVAL_MS 2000u /* the guard blocks for a second, and iptables takes its time */
@@ -102,12 +104,23 @@ static unsigned session_bound(const struct entry_conf *conf)
 	return conf->multiplex_max_streams > 0 ? DEFAULT_SESSIONS : 0;
 }
 
-static struct gateway_worker *worker_for(struct lane *lane)
+struct gateway_worker *worker_of_client(struct gateway *g, const struct entry_conf *conf,
+					const struct sock_addr *client, const struct sock_addr *server)
+{
+	unsigned index = knock_hash(client, server) % g->worker_count;
+	unsigned bound = conf->multiplex == TRI_TRUE ? session_bound(conf) : 0;
+
+	return &g->workers[bound > 0 ? index % bound : index];
+}
+
+static struct gateway_worker *worker_for(struct lane *lane, const struct captured *c)
 {
 	struct gateway_worker *self = lane->gw;
 	struct gateway_worker *best = pick_worker(self);
 	unsigned bound = lane->pool == NULL ? 0 : session_bound(lane->entry->conf);
 
+	if (lane->knocks != NULL)
+		return worker_of_client(self->gateway, lane->entry->conf, &c->client, &c->to.addr);
 	if (bound > 0 && best->base.index >= bound)
 		best = &self->gateway->workers[best->base.index % bound];
 	return best;
@@ -116,7 +129,7 @@ static struct gateway_worker *worker_for(struct lane *lane)
 static void on_captured(struct capture_events *self, const struct captured *c)
 {
 	struct lane *lane = container_of(self, struct lane, capture_events);
-	struct gateway_worker *to = c->refused == REASON_DONE ? worker_for(lane) : lane->gw;
+	struct gateway_worker *to = c->refused == REASON_DONE ? worker_for(lane, c) : lane->gw;
 	struct passed_client *p;
 
 	if (to == lane->gw) {
@@ -209,6 +222,13 @@ static int open_listeners(struct lane *lane, struct err *e)
 	return lane->listeners == NULL ? -1 : 0;
 }
 
+static void make_knocks(struct lane *lane)
+{
+	lane->knocks = mem_new_array(KNOCK_BUCKETS, sizeof(*lane->knocks));
+	for (size_t i = 0; i < KNOCK_BUCKETS; i++)
+		list_init(&lane->knocks[i]);
+}
+
 static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry *en, struct err *e)
 {
 	struct gateway *g = gw->gateway;
@@ -235,6 +255,8 @@ static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry 
 	if (en->conf->netfilter != NULL)
 		lane->sock.mark = en->conf->netfilter->so_mark;
 	list_init(&lane->sessions);
+	if (gate_is_before(en->conf))
+		make_knocks(lane);
 	lane->capture_events.captured = on_captured;
 	lane->capture_events.reserve = on_reserve;
 	lane->capture_events.release = on_release;
@@ -250,6 +272,7 @@ static void lane_release(struct lane *lane)
 {
 	listeners_free(lane->listeners);
 	session_pool_free(lane->pool);
+	free(lane->knocks);
 	secure_side_release(&lane->side);
 }
 
@@ -354,6 +377,7 @@ static void on_drain(struct mail *m)
 	struct gateway_worker *gw = container_of(m, struct gateway_worker, drain_mail);
 
 	gw->draining = true;
+	knock_drain(gw); /* their clients have not been answered */
 	for (size_t i = 0; i < gw->gateway->entry_count; i++) {
 		/* What the kernel still diverts to us is taken, and reset at once: in clear it must not go on. */
 		if (gw->lanes[i].entry->conf->netfilter == NULL)

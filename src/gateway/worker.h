@@ -12,6 +12,13 @@
 int worker_init(struct gateway_worker *gw, struct gateway *g, unsigned index, struct err *e) MUST_CHECK;
 void worker_release(struct gateway_worker *gw);
 
+/*
+ * Who takes the connections of these two, with open_ports "connect_first": the first packet and the connection come to
+ * the same one. Any thread.
+ */
+struct gateway_worker *worker_of_client(struct gateway *g, const struct entry_conf *conf,
+					const struct sock_addr *client, const struct sock_addr *server);
+
 int worker_start(struct gateway_worker *gw, struct err *e) MUST_CHECK;
 
 /* No new clients. drained_mail goes to the main loop when the last flow has gone, or at the deadline. */

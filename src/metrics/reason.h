@@ -56,10 +56,12 @@
 	X(ATTESTER_UNAVAILABLE, "attester_unavailable", "we have no valid evidence of our own") \
 	X(LIMIT_CONNECTIONS, "limit_connections", "over limits.connections")                  \
 	X(LIMIT_STREAMS, "limit_streams", "over the streams that the other gateway allows")   \
+	X(LIMIT_PENDING_SYNS, "limit_pending_syns", "over limits.pending_syns: the client that waited longest gave way") \
 	X(NO_DESCRIPTORS, "no_descriptors", "the process has no file descriptor left")        \
 	X(RECURSION, "recursion", "a connection to our own listening port")                   \
 	X(NO_DESTINATION, "no_destination", "the kernel does not know where a captured connection was going") \
 	X(SOURCE_TAKEN, "source_taken", "the client's address and port cannot be dialed from now") \
+	X(CLIENT_ABSENT, "client_absent", "connect_first: the tunnel was open, but the client did not come") \
 	X(PROXY_HEADER, "proxy_header", "a PROXY protocol header that is missing, broken or not allowed") \
 	X(INTERNAL, "internal", "the kernel or a library refused")
 

@@ -24,6 +24,7 @@
 #define REAP_MS 1000 /* between two looks whether a retired session can go */
 #define BUCKETS 256
 #define UNKNOWN_ROOM 100 /* RFC 9113 6.5.2 recommends peers to allow at least this */
+#define HTTP_BUSY 503 /* the other gateway is at a limit of its own */
 
 enum session_state { SESSION_DIALING, SESSION_SECURING, SESSION_READY, SESSION_JUDGING, SESSION_RETIRED };
 
@@ -414,7 +415,8 @@ static void on_answered(struct mux_connect_events *self, int status)
 	struct err why;
 
 	if (status != 200) {
-		err_set(&why, ERR_PEER, "the other gateway answered CONNECT with %d", status);
+		err_set(&why, status == HTTP_BUSY ? ERR_LIMIT : ERR_PEER, "the other gateway answered CONNECT with %d",
+			status);
 		fail_open(o, REASON_PEER_DECLINED, &why);
 		return;
 	}

@@ -35,8 +35,10 @@ static struct ruleset *build(const struct interception_conf *conf, unsigned mark
 
 	if (strcmp(how, "forward") == 0)
 		n.scope = SCOPE_FORWARD;
-	if (strcmp(how, "cache") == 0)
+	if (strcmp(how, "cache") == 0) {
 		n.open_ports = OPEN_PORTS_NEGATIVE_CACHE;
+		n.negative_cache_ms = 10000;
+	}
 	if (strcmp(how, "broken") == 0)
 		n.capture_cgroup = (struct string_list){ &group, 1 };
 	return rules_build(conf, &captured, 1, true, e);

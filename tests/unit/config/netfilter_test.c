@@ -154,17 +154,20 @@ static void everything_is_read_and_written_back(void **state)
 	buf_release(&second);
 }
 
-static void what_the_gateway_cannot_do_yet_is_refused_by_name(void **state)
+static void how_long_a_refused_port_is_remembered_can_be_written(void **state)
 {
-	char *text = with_quotes(IN(PORT ",'open_ports':'connect_first'"));
-	struct config_report report;
+	struct config *plain = load_good(IN(PORT ",'open_ports':'negative_cache'"));
+	struct config *longer = load_good(TOP(PORT ",'open_ports':'negative_cache','negative_cache_timeout':2.5",
+					      "'limits':{'pending_syns':7}"));
 
 	(void)state;
-	assert_null(config_load(bytes_str(text), "f", &report));
-	assert_int_equal(report.errors.count, 1);
-	assert_non_null(strstr(report.errors.items[0], "not supported yet: add_ingress[0].netfilter.open_ports \"connect_first\""));
-	config_report_release(&report);
-	free(text);
+	assert_int_equal(netfilter_of(plain)->open_ports, OPEN_PORTS_NEGATIVE_CACHE);
+	assert_int_equal(netfilter_of(plain)->negative_cache_ms, 10000);
+	assert_int_equal(plain->limits.pending_syns, 1024);
+	assert_int_equal(netfilter_of(longer)->negative_cache_ms, 2500);
+	assert_int_equal(longer->limits.pending_syns, 7);
+	config_free(plain);
+	config_free(longer);
 }
 
 /* Without "f:LINE:COLUMN: ", separated by "|". */
@@ -224,12 +227,27 @@ static void mistakes_are_told_with_their_place(void **state)
 								     "what is forwarded belongs to no cgroup" },
 		{ IN(PORT ",'method':'redirect','open_ports':'connect_first'"),
 		  "add_ingress[0].netfilter.open_ports: only with method 'tproxy'" },
+		{ IN(PORT ",'open_ports':'connect_first','negative_cache_timeout':5"),
+		  "add_ingress[0].netfilter.negative_cache_timeout: only with open_ports 'negative_cache'" },
+		{ IN(PORT ",'open_ports':'negative_cache','negative_cache_timeout':0.5"),
+		  "add_ingress[0].netfilter.negative_cache_timeout: expected 1 to 86400 seconds, found 0.5" },
+		{ IN(PORT ",'open_ports':'connect_first','scope':'forward','transparency':{'out':true,'client_port':true}"),
+		  "add_ingress[0].netfilter.open_ports: 'connect_first' not with transparency.client_port: for the kernel, which "
+		  "tracks connections, ours would be the one whose first packet still waits" },
+		{ IN(PORT ",'open_ports':'connect_first','transparency':{'out':true},'proxy_protocol':{'accept_from':['10.0.0.1']}"),
+		  "add_ingress[0].netfilter.open_ports: 'connect_first' not with transparency.out and proxy_protocol.accept_from: "
+		  "who the client is would be known too late to dial in its name" },
+		{ TOP(PORT ",'open_ports':'negative_cache'", "'interception':{'backend':'none'}"),
+		  "add_ingress[0].netfilter.open_ports: 'negative_cache' fills a set of rules of ours: not with "
+		  "interception.backend 'none'" },
+		{ TOP(PORT ",'open_ports':'connect_first'", "'limits':{'pending_syns':0}"),
+		  "limits.pending_syns: expected 1 to 65536, found 0" },
 		{ IN("'capture_dst':{'host':'fd00::/8'},'ipv6':'bypass'"),
 		  "add_ingress[0].netfilter.ipv6: 'bypass' would never look at the IPv6 networks of capture_dst" },
 		{ IN(PORT ",'capture_local_traffic':true"),
 		  "add_ingress[0].netfilter.capture_local_traffic: unknown key; known here: capture_dst, capture_cgroup, "
-		  "nocapture_cgroup, listen_port, so_mark, in_ifname, ipv6, exclude_dst, scope, method, open_ports, transparency, "
-		  "proxy_protocol" },
+		  "nocapture_cgroup, listen_port, so_mark, in_ifname, ipv6, exclude_dst, scope, method, open_ports, "
+		  "negative_cache_timeout, transparency, proxy_protocol" },
 		{ IN(PORT ",'transparency':{'client_port':true}"),
 		  "add_ingress[0].netfilter.transparency.client_port: only with out: true" },
 		{ IN(PORT ",'transparency':{'pass_through':'direct'}"),
@@ -356,7 +374,7 @@ int main(void)
 		cmocka_unit_test(networks_have_one_form),
 		cmocka_unit_test(cgroups_are_paths_below_their_root),
 		cmocka_unit_test(everything_is_read_and_written_back),
-		cmocka_unit_test(what_the_gateway_cannot_do_yet_is_refused_by_name),
+		cmocka_unit_test(how_long_a_refused_port_is_remembered_can_be_written),
 		cmocka_unit_test(mistakes_are_told_with_their_place),
 		cmocka_unit_test(what_an_earlier_entry_takes_is_told),
 		cmocka_unit_test(documents_of_releases_keep_their_meaning),

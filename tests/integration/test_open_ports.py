@@ -1,0 +1,417 @@
+"""
+What a client finds that looks for open ports behind an ingress (netfilter.open_ports), in network namespaces.
+"""
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from harness import services
+from harness.netns import Pair, Routed, Wire, skip_without_namespaces
+from harness.services import Echo, Service, ask, expect_reset
+from harness.wait import until
+
+SECRET = b"this must never be seen on a wire" * 3
+FIRST, LAST = 8080, 8099
+OPEN = (8080, 8087, 8099)
+VALUES = ("accept", "negative_cache", "connect_first")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def namespaces():
+    skip_without_namespaces()
+
+
+def has_queue():
+    """Whether iptables can hold packets back here (NFQUEUE), found out in a namespace of its own."""
+    rule = ["iptables", "-t", "mangle", "-A", "PREROUTING", "-p", "tcp", "-j", "NFQUEUE", "--queue-num", "1"]
+    return subprocess.run(["unshare", "-n", *rule], stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+@pytest.fixture
+def queue():
+    if not has_queue():
+        pytest.skip("this kernel or iptables has no NFQUEUE")
+
+
+@pytest.fixture(params=VALUES)
+def value(request):
+    if request.param == "connect_first" and not has_queue():
+        pytest.skip("this kernel or iptables has no NFQUEUE")
+    return request.param
+
+
+def instance(host):
+    return {"instance": f"{os.getpid()}-{host.label}"}
+
+
+def state_of(host):
+    """Without what the kernel itself adds as links come up."""
+    return "\n".join(line for line in host.state().splitlines() if "proto kernel" not in line)
+
+
+class Found:
+    """What connect() says: "open", "closed" (reset), or "silent"."""
+
+    def __init__(self, host, limit=5):
+        self.host, self.limit = host, limit
+
+    def at(self, address, port):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.host, socket.socket(family) as s:
+            s.settimeout(self.limit)
+            try:
+                s.connect((address, port))
+            except ConnectionRefusedError:
+                return "closed"
+            except TimeoutError:
+                return "silent"
+            except ConnectionResetError:
+                pass  # it was made, and gone again before we looked
+            return "open"
+
+    def scan(self, address, ports):
+        return {p: self.at(address, p) for p in ports}
+
+
+class Scene:
+    pass
+
+
+@pytest.fixture
+def scene(stack, tng):
+    """
+    scene(open_ports, ...): gateways on both hosts of a pair, or an ingress on a router. The egress captures what is for
+    the open ports (egress_all: for all), so that the ingress's dial to any other one is refused by the host itself.
+    """
+
+    def start(open_ports, mode="raw", *, scope="local", egress_all=False, near=None, top=None, serve=OPEN, echo=True):
+        t = Scene()
+        net = (Pair if scope == "local" else Routed).on(stack)
+        t.net = net
+        t.client, t.gw, t.server = (net.c, net.c, net.s) if scope == "local" else (net.cl, net.gw, net.sv)
+        t.v4, t.v6 = net.server_v4, net.server_v6
+        ports = {"port": FIRST, "port_end": LAST}
+        before = {h: state_of(h) for h in (t.gw, t.server)}
+
+        def unchanged():
+            for h, state in before.items():
+                assert state_of(h) == state
+
+        stack.add(t, unchanged)
+        far = {"capture_dst": ports if egress_all else [{"port": p} for p in serve], "ipv6": "capture"}
+        t.egress = tng(add_egress=[{"netfilter": far, "no_ra": True}], within=t.server.within, name="egress",
+                       interception=instance(t.server))
+        entry = {"netfilter": {"capture_dst": ports, "ipv6": "capture", "open_ports": open_ports, "scope": scope,
+                               **(near or {})}, "no_ra": True}
+        if mode == "mux":
+            entry["rats_tls"] = {"multiplex": True}
+        t.ingress = tng(add_ingress=[entry], within=t.gw.within, name="ingress", interception=instance(t.gw),
+                        **(top or {}))
+        t.echoes = []
+        with t.server:
+            for p in serve if echo else ():
+                t.echoes += [Echo("0.0.0.0", p), Echo("::", p)]
+        for e in t.echoes:
+            stack.add(e, e.close)
+        t.found = Found(t.client)
+        return t
+
+    return start
+
+
+def expected(ports):
+    return {p: "open" if p in OPEN else "closed" for p in ports}
+
+
+PORTS = range(FIRST, LAST + 1)
+
+
+@pytest.mark.parametrize("scope", ["local", "forward"])
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_a_scan_finds_what_the_value_says(scene, value, scope, family, mode):
+    t = scene(value, mode, scope=scope, egress_all=mode == "mux")
+    address = t.v4 if family == "v4" else t.v6
+    first = t.found.scan(address, PORTS)
+    if value == "connect_first":
+        assert first == expected(PORTS)
+    else:
+        assert first == {p: "open" for p in PORTS}
+    if value == "negative_cache":
+        until("17 refused ports in the set", lambda: refused_set(t, family[1]).count("expires") == 17)
+    second = t.found.scan(address, PORTS)
+    assert second == (expected(PORTS) if value != "accept" else first)
+    with t.client:
+        for p in OPEN:
+            assert ask((address, p), SECRET) == SECRET
+
+
+# ---- negative_cache ----
+
+def refused_set(t, family="4"):
+    return t.gw.run("nft", "list", "set", "inet", f"tng_{instance(t.gw)['instance']}", f"i0_refused{family}")
+
+
+def test_a_refused_port_is_forgotten_after_its_time(scene):
+    t = scene("negative_cache", near={"negative_cache_timeout": 1}, serve=(8080,))
+    assert t.found.at(t.v4, 8090) == "open"
+    until("the port is refused", lambda: t.found.at(t.v4, 8090) == "closed")
+    with t.server:
+        echo = Echo("0.0.0.0", 8090)
+    try:
+        until("it is asked again", lambda: t.found.at(t.v4, 8090) == "open")
+        assert "8090" not in refused_set(t)
+    finally:
+        echo.close()
+
+
+def test_the_first_client_of_a_closed_port_is_reset(scene):
+    t = scene("negative_cache")
+    with t.client:
+        expect_reset(services.connect((t.v4, 8090)))
+    assert t.ingress.wait_flow().reason == "peer_refused"
+
+
+def test_a_peer_that_refuses_us_is_not_remembered(scene):
+    """It is there: an egress that speaks no TLS, as the service itself does on a port that no egress captures."""
+    t = scene("negative_cache")
+    with t.server:
+        plain = Service("0.0.0.0", 8090)
+    try:
+        for _ in range(2):
+            with t.client, services.connect((t.v4, 8090)) as client:
+                peer = plain.accept()
+                peer.sendall(b"220 I speak no TLS\r\n")
+                expect_reset(client)
+        t.ingress.wait_flow(2)
+        assert [f.reason for f in t.ingress.flows()] == ["tls_plaintext"] * 2
+        assert "expires" not in refused_set(t)
+    finally:
+        plain.close()
+
+
+def test_negative_cache_does_not_start_with_iptables(tng, stack):
+    net = Pair.on(stack)
+    entry = {"netfilter": {"capture_dst": [{"port": 80}, {"ipset": "some"}], "open_ports": "negative_cache"},
+             "no_ra": True}
+    ingress = tng(add_ingress=[entry], within=net.c.within, wait=None, interception=instance(net.c))
+    assert ingress.wait() == 1
+    assert ingress.has_line(r"add_ingress\[0\]\.netfilter\.open_ports: \"negative_cache\" needs nftables, but ")
+
+
+# ---- connect_first ----
+
+@pytest.mark.parametrize("scope", ["local", "forward"])
+def test_connect_first_makes_one_connection_for_each_client(queue, scene, mode, scope):
+    t = scene("connect_first", mode, scope=scope)
+    with t.client:
+        for _ in range(20):
+            assert ask((t.v4, 8080), SECRET) == SECRET
+    t.ingress.wait_flow(20)
+    t.egress.wait_flow(20)
+    assert [f.reason for f in t.ingress.flows()] == ["done"] * 20
+    assert [f.reason for f in t.egress.flows()] == ["done"] * 20
+    assert t.echoes[0].accepted == 20
+
+
+def test_the_service_may_speak_first(queue, scene, mode):
+    t = scene("connect_first", mode, echo=False)
+    with t.server:
+        service = Service("0.0.0.0", 8080)
+    try:
+        with t.client, services.connect((t.v4, 8080)) as client:
+            peer = service.accept()
+            peer.sendall(SECRET)
+            assert services.receive(client, len(SECRET)) == SECRET
+    finally:
+        service.close()
+
+
+SILENT = """
+table inet test {
+  chain pre {
+    type filter hook prerouting priority -300;
+    tcp dport 8080 tcp flags & (syn | ack) == syn drop
+  }
+}
+"""
+
+
+@pytest.fixture
+def silence(stack):
+    """silence(t, port): the server's host answers no first packet to this port, until what is returned is called."""
+
+    def start(t, port=8080):
+        def stop():
+            t.server.run("nft", "delete", "table", "inet", "test", check=False)
+
+        t.server.run("nft", "-f", "-", stdin=SILENT.replace("8080", str(port)))
+        stack.add(t, stop)
+        return stop
+
+    return start
+
+
+class Asking:
+    """A connection that is being made."""
+
+    def __init__(self, host, address, port):
+        with host:
+            self.sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        self.sock.setblocking(False)
+        self.sock.connect_ex((address, port))
+        self.port = self.sock.getsockname()[1]
+
+    def ends(self, deadline=10):
+        self.sock.settimeout(deadline)
+        end = time.monotonic() + deadline
+        while time.monotonic() < end:
+            error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                return os.strerror(error)
+            try:
+                self.sock.getpeername()
+                return "open"
+            except OSError:
+                time.sleep(0.01)
+        return "silent"
+
+
+def syns(traffic):
+    """Where the first packets to port 8080 in a capture file come from."""
+    return [int.from_bytes(p, "big") for p in re.findall(rb"(..)\x1f\x90.{8}[\x50-\xf0]\x02", traffic, re.S)]
+
+
+def ports_of(traffic):
+    return set(syns(traffic))
+
+
+@pytest.mark.parametrize("scope", ["local", "forward"])
+def test_packets_that_are_sent_again_while_the_first_one_waits_ask_nobody(queue, scene, stack, silence, scope):
+    t = scene("connect_first", scope=scope)
+    speak = silence(t)
+    wire = Wire(t.gw, "v0" if scope == "local" else "eth0")
+    stack.add(wire, wire.finish)
+    lo = Wire(t.gw, "lo" if scope == "local" else "eth1")
+    stack.add(lo, lo.finish)
+    asking = Asking(t.client, t.v4, 8080)
+    until("it is sent again", lambda: len(syns(lo.file.read_bytes())) >= 2)
+    speak()
+    assert asking.ends() == "open"
+    asking.sock.settimeout(10)
+    asking.sock.sendall(SECRET)
+    assert services.receive(asking.sock, len(SECRET)) == SECRET
+    asking.sock.close()
+    assert t.egress.wait_flow().reason == "done"
+    assert t.echoes[0].accepted == 1
+    assert SECRET not in wire.stop()
+
+
+@pytest.mark.parametrize("scope", ["local", "forward"])
+def test_a_gateway_that_is_killed_while_packets_wait_lets_none_through(queue, scene, stack, silence, scope):
+    t = scene("connect_first", scope=scope)
+    t.egress.send_signal(signal.SIGTERM)
+    t.egress.wait()
+    silence(t)
+    wire = Wire(t.gw, "v0" if scope == "local" else "eth0")
+    stack.add(wire, wire.finish)
+    asking = [Asking(t.client, t.v4, 8080) for _ in range(20)]
+    until("all wait", lambda: queue_length(t.gw) == 20)
+    until("all are dialed", lambda: len(ports_of(wire.file.read_bytes())) >= 20)
+    t.ingress.kill()
+    # What is asked for again when the rules are gone would be in clear, and may be (interception.on_exit).
+    for a in asking:
+        a.sock.close()
+    until("the rules are gone", lambda: "TNG_" not in t.gw.run("iptables-save"))
+    assert not ports_of(wire.stop()) & {a.port for a in asking}
+
+
+def queue_length(host):
+    """Packets that wait for us, in all queues of this host."""
+    lines = host.run("cat", "/proc/net/netfilter/nfnetlink_queue").splitlines()
+    return sum(int(line.split()[2]) for line in lines)
+
+
+def test_a_second_reader_of_the_queue_is_refused_by_name(queue, scene, tng):
+    t = scene("connect_first")
+    other = {"netfilter": {"capture_dst": {"port": 1}, "open_ports": "connect_first"}, "no_ra": True}
+    again = tng(add_ingress=[other], within=t.gw.within, wait=None,
+                interception={**instance(t.gw), "backend": "none"})
+    assert again.wait() == 1
+    assert again.has_line(r"open_ports \"connect_first\": read netfilter queue \d+: another process reads it")
+
+
+def test_a_client_that_does_not_come_costs_its_tunnel_for_a_while_only(queue, scene, mode):
+    """A half-open scan: the answer to the first packet is answered with a reset."""
+    t = scene("connect_first", mode)
+    t.client.run("nft", "-f", "-", stdin="""
+table inet test {
+  chain out {
+    type filter hook output priority -300;
+    tcp dport 8080 meta mark != 565 tcp flags & (syn | ack) == ack drop
+  }
+}
+""")
+    asking = Asking(t.client, t.v4, 8080)
+    assert asking.ends() == "open"  # so it believes; its last packet is lost
+    asking.sock.close()
+    assert t.ingress.wait_flow(deadline=20).reason == "client_absent"
+    t.client.run("nft", "delete", "table", "inet", "test")
+    with t.client:
+        assert ask((t.v4, 8080), SECRET) == SECRET
+
+
+def rss(gateway):
+    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{gateway.child.pid}/status").read()).group(1))
+
+
+def flood(host, address, ports, count):
+    """count clients that do not wait for an answer. Returns them, open."""
+    return [Asking(host, address, ports[i % len(ports)]) for i in range(count)]
+
+
+@pytest.mark.parametrize("way", ["closed", "silent"])
+@pytest.mark.parametrize("flooded", ["negative_cache", "connect_first"])
+def test_a_flood_is_bounded_and_others_are_served(scene, silence, flooded, way):
+    if flooded == "connect_first" and not has_queue():
+        pytest.skip("this kernel or iptables has no NFQUEUE")
+    t = scene(flooded, top={"limits": {"pending_syns": 64}, "timeouts": {"connect": 30}})
+    if way == "silent":
+        silence(t, 8090)
+    with t.client:
+        assert ask((t.v4, 8080), SECRET) == SECRET
+    before = rss(t.ingress)
+    for _ in range(10):
+        some = flood(t.client, t.v4, (8090, 8091) if way == "closed" else (8090,), 500)
+        with t.client:
+            assert ask((t.v4, 8080), SECRET) == SECRET
+        if flooded == "connect_first" and way == "silent":
+            assert queue_length(t.gw) <= 64 + 1024
+        for s in some:
+            s.sock.close()
+    assert t.ingress.child.poll() is None
+    if flooded == "connect_first":
+        until("at most limits.pending_syns wait", lambda: queue_length(t.gw) <= 64)
+    assert rss(t.ingress) - before < 200 << 10
+    with t.client:
+        assert ask((t.v4, 8080), SECRET) == SECRET
+
+
+def test_while_draining_a_first_packet_is_reset(queue, scene):
+    t = scene("connect_first")
+    with t.client:
+        client = services.connect((t.v4, 8080))
+        client.sendall(b"before")
+        assert services.receive(client, 6) == b"before"
+        t.ingress.send_signal(signal.SIGTERM)
+        t.ingress.wait_line("draining")
+        assert t.found.at(t.v4, 8080) == "closed"
+        client.sendall(b"after")
+        assert services.receive(client, 5) == b"after"
+        client.shutdown(socket.SHUT_WR)
+        assert services.receive_all(client) == b""
+    assert t.ingress.wait() == 0
