@@ -29,7 +29,7 @@ static const struct choice aa_types[] = {
 	{ 0 },
 };
 
-static const struct choice as_providers[] = {
+const struct choice as_providers[] = {
 	{ "coco", 0, false },
 	{ "ita", 1, true },
 	{ 0 },

@@ -20,6 +20,9 @@ extern const struct section section_mapping;
 bool mapping_read(struct reading *r, const struct place *at, void *conf);
 void mapping_write(const void *conf, unsigned indent, struct buf *out);
 
+/* Who judges; of both of the following. */
+extern const struct choice as_providers[];
+
 /* attest.c: struct attest_conf; verify.c: struct verify_conf */
 extern const struct section section_attest;
 extern const struct section section_verify;

@@ -14,12 +14,6 @@ static const struct choice models[] = {
 	{ 0 },
 };
 
-static const struct choice as_providers[] = {
-	{ "coco", 0, false },
-	{ "ita", 1, true },
-	{ 0 },
-};
-
 static const struct choice as_types[] = {
 	{ "restful", AS_RESTFUL, false },
 	{ "grpc", AS_GRPC, false },

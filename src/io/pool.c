@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
@@ -123,4 +124,27 @@ void pool_give(struct pool *p, struct pool_buf *b)
 	} else {
 		free(b);
 	}
+}
+
+void pool_keep_rest(struct pool *p, struct pool_buf **kept, struct bytes *view, size_t len)
+{
+	struct pool_buf *b = *kept;
+	struct bytes rest;
+
+	if (b != NULL) {
+		b->start += len;
+		if (b->start == b->end) {
+			pool_give(p, b);
+			*kept = NULL;
+		}
+		return;
+	}
+	rest = bytes_of(view->data + len, view->len - len);
+	*view = (struct bytes){ NULL, 0 };
+	if (rest.len == 0)
+		return;
+	b = pool_take(p, rest.len);
+	memcpy(b->data, rest.data, rest.len);
+	b->end = rest.len;
+	*kept = b;
 }

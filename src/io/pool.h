@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
+
 /*
  * Bytes travel by four full TLS records, so that nothing is left over at either end: what is read at once from a
  * plain socket makes, with the head of an HTTP/2 frame in front of it, just as much as is sealed at once; that is,
@@ -62,3 +64,9 @@ bool pool_has_room(const struct pool *p);
 /* An empty buffer (start == end == 0) for at least size bytes, POOL_BUF_SIZE at most. Give it back. */
 struct pool_buf *pool_take(struct pool *p, size_t size);
 void pool_give(struct pool *p, struct pool_buf *b);
+
+/*
+ * len bytes of what a stream showed have been used: of *kept, which goes back when it is empty, or of *view, whose rest moves
+ * into *kept. *view is empty afterwards.
+ */
+void pool_keep_rest(struct pool *p, struct pool_buf **kept, struct bytes *view, size_t len);

@@ -83,23 +83,8 @@ static enum io_result pull(struct stream *stream, struct bytes *view)
 static void consumed(struct stream *stream, size_t len)
 {
 	struct sock_stream *s = from_stream(stream);
-	struct bytes rest;
 
-	if (s->left != NULL) {
-		s->left->start += len;
-		if (s->left->start == s->left->end) {
-			pool_give(s->worker->pool, s->left);
-			s->left = NULL;
-		}
-		return;
-	}
-	rest = bytes_of(s->view.data + len, s->view.len - len);
-	s->view = (struct bytes){ NULL, 0 };
-	if (rest.len == 0)
-		return;
-	s->left = pool_take(s->worker->pool, rest.len);
-	memcpy(s->left->data, rest.data, rest.len);
-	s->left->end = rest.len;
+	pool_keep_rest(s->worker->pool, &s->left, &s->view, len);
 }
 
 /* The kernel tells an error once; a read that comes later would see a clean end. */

@@ -295,23 +295,8 @@ static enum io_result pull(struct stream *stream, struct bytes *view)
 static void consumed(struct stream *stream, size_t len)
 {
 	struct record_stream *s = from_stream(stream);
-	struct bytes rest;
 
-	if (s->plain != NULL) {
-		s->plain->start += len;
-		if (s->plain->start == s->plain->end) {
-			pool_give(s->worker->pool, s->plain);
-			s->plain = NULL;
-		}
-		return;
-	}
-	rest = bytes_of(s->view.data + len, s->view.len - len);
-	s->view = (struct bytes){ NULL, 0 };
-	if (rest.len > 0) {
-		s->plain = pool_take(s->worker->pool, rest.len);
-		memcpy(s->plain->data, rest.data, rest.len);
-		s->plain->end = rest.len;
-	}
+	pool_keep_rest(s->worker->pool, &s->plain, &s->view, len);
 }
 
 static enum io_result push(struct stream *stream, struct bytes data, size_t *taken)

@@ -72,12 +72,36 @@ static void reads_become_small_when_half_of_the_budget_is_used(void **state)
 		pool_give(x->pool, held[--count]);
 }
 
+static void what_a_reader_leaves_is_kept_until_it_is_used(void **state)
+{
+	static const uint8_t shown[] = "0123456789";
+	struct fixture *x = *state;
+	struct bytes view = bytes_of(shown, 10);
+	struct pool_buf *kept = NULL;
+
+	pool_keep_rest(x->pool, &kept, &view, 10);
+	assert_null(kept);
+	assert_int_equal(view.len, 0);
+	view = bytes_of(shown, 10);
+	pool_keep_rest(x->pool, &kept, &view, 4);
+	assert_non_null(kept);
+	assert_int_equal(view.len, 0);
+	assert_int_equal(kept->end - kept->start, 6);
+	assert_memory_equal(kept->data + kept->start, "456789", 6);
+	pool_keep_rest(x->pool, &kept, &view, 5);
+	assert_memory_equal(kept->data + kept->start, "9", 1);
+	pool_keep_rest(x->pool, &kept, &view, 1);
+	assert_null(kept);
+	assert_int_equal(atomic_load(&x->budget.used), 0);
+}
+
 #define pool_test(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		pool_test(buffers_have_the_room_that_was_asked_for_and_little_more),
+		pool_test(what_a_reader_leaves_is_kept_until_it_is_used),
 		pool_test(reads_become_small_when_half_of_the_budget_is_used),
 	};
 
