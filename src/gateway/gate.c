@@ -149,7 +149,7 @@ static void make_room(struct gate *t, struct gate_entry *en)
 			 en->conf->path, en->count);
 	if (oldest->state == KNOCK_WAITING)
 		syn_queue_drop(t->queue, &oldest->packet);
-	knock_withdraw(oldest->lane, oldest->serial);
+	knock_withdraw(oldest->lane, oldest->serial, &oldest->syn);
 	forget(oldest);
 }
 
@@ -189,7 +189,7 @@ static void begin(struct gate *t, struct gate_entry *en, const struct queued *q,
 	list_append(bucket_of_addresses(t, syn), &k->by_addresses);
 	list_append(bucket_of_serial(t, k->serial), &k->by_serial);
 	en->count++;
-	knock_open(k->lane, k->serial, &syn->client, &syn->server);
+	knock_open(k->lane, k->serial, syn);
 }
 
 static void on_came(struct syn_queue_events *self, const struct queued *q, const struct syn *syn)

@@ -171,18 +171,42 @@ static void take_socket(struct flow *f, int fd, void (*go_on)(struct flow *f))
 	flow_greet(f, go_on);
 }
 
-/* One whose tunnel has ended meanwhile is treated as any other. */
-void ingress_captured(struct lane *lane, const struct captured *c)
+static void begin_without_place(struct flow *f)
+{
+	flow_close(f, REASON_LIMIT_CONNECTIONS, NULL);
+}
+
+/* Its tunnel has ended meanwhile, and its place has gone with it: it is treated as any other. */
+static void take_unexpected(struct lane *lane, const struct captured *c)
+{
+	struct gateway *g = lane->gw->gateway;
+	bool has_place = gateway_reserve(g);
+	struct flow *f = flow_new(lane, &c->client, &c->to, descriptors_of(lane));
+
+	if (has_place)
+		gateway_unreserve(g); /* the flow counts itself */
+	take_socket(f, c->fd, has_place ? begin : begin_without_place);
+}
+
+static void take_expected(struct lane *lane, const struct captured *c)
 {
 	struct stream *far = NULL;
-	struct flow *f = lane->knocks != NULL ? knock_claim(lane, c, &far) : NULL;
+	struct flow *f = knock_claim(lane, c, &far);
 
 	if (f == NULL) {
-		take_socket(flow_new(lane, &c->client, &c->to, descriptors_of(lane)), c->fd, begin);
+		take_unexpected(lane, c);
 		return;
 	}
 	f->relay.far = far;
 	take_socket(f, c->fd, begin_expected);
+}
+
+void ingress_captured(struct lane *lane, const struct captured *c)
+{
+	if (lane->knocks != NULL)
+		take_expected(lane, c);
+	else
+		take_socket(flow_new(lane, &c->client, &c->to, descriptors_of(lane)), c->fd, begin);
 }
 
 struct flow *ingress_expect(struct lane *lane, const struct sock_addr *client, const struct sock_addr *server)

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "capture/syn.h"
 #include "gateway/flow.h"
 #include "gateway/gate.h"
 #include "gateway/ingress.h"
@@ -44,15 +45,13 @@ static struct list *bucket_of(struct lane *lane, const struct sock_addr *client,
 	return &lane->knocks[(knock_hash(client, server) >> 8) % KNOCK_BUCKETS];
 }
 
-static struct flow *find_serial(struct lane *lane, uint64_t serial)
+static struct flow *find_serial(struct list *bucket, uint64_t serial)
 {
-	for (size_t i = 0; i < KNOCK_BUCKETS; i++) {
-		LIST_EACH (link, &lane->knocks[i]) {
-			struct flow *f = container_of(link, struct flow, session);
+	LIST_EACH (link, bucket) {
+		struct flow *f = container_of(link, struct flow, session);
 
-			if (f->knock == serial)
-				return f;
-		}
+		if (f->knock == serial)
+			return f;
 	}
 	return NULL;
 }
@@ -85,36 +84,37 @@ static void on_open(struct mail *m)
 	free(k);
 }
 
-void knock_open(struct lane *lane, uint64_t serial, const struct sock_addr *client, const struct sock_addr *server)
-{
-	struct knock_mail *k = mem_new_of(struct knock_mail);
-
-	k->mail.deliver = on_open;
-	k->lane = lane;
-	k->serial = serial;
-	k->client = *client;
-	k->server = *server;
-	loop_post(lane->gw->base.loop, &k->mail);
-}
 
 static void on_withdraw(struct mail *m)
 {
 	struct knock_mail *k = container_of(m, struct knock_mail, mail);
-	struct flow *f = find_serial(k->lane, k->serial);
+	struct flow *f = find_serial(bucket_of(k->lane, &k->client, &k->server), k->serial);
 
 	if (f != NULL)
 		flow_close(f, REASON_LIMIT_PENDING_SYNS, NULL);
 	free(k);
 }
 
-void knock_withdraw(struct lane *lane, uint64_t serial)
+static void post(struct lane *lane, uint64_t serial, const struct syn *syn, void (*deliver)(struct mail *m))
 {
 	struct knock_mail *k = mem_new_of(struct knock_mail);
 
-	k->mail.deliver = on_withdraw;
+	k->mail.deliver = deliver;
 	k->lane = lane;
 	k->serial = serial;
+	k->client = syn->client;
+	k->server = syn->server;
 	loop_post(lane->gw->base.loop, &k->mail);
+}
+
+void knock_open(struct lane *lane, uint64_t serial, const struct syn *syn)
+{
+	post(lane, serial, syn, on_open);
+}
+
+void knock_withdraw(struct lane *lane, uint64_t serial, const struct syn *syn)
+{
+	post(lane, serial, syn, on_withdraw);
 }
 
 /* ---- while a tunnel waits ---- */

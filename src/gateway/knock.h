@@ -22,15 +22,16 @@ struct flow;
 struct gateway_worker;
 struct lane;
 struct stream;
+struct syn;
 
 /* The same for the first packet and for the connection that comes of it. */
 uint32_t knock_hash(const struct sock_addr *client, const struct sock_addr *server);
 
 /* Makes a tunnel and tells of it by gate_tell(). A place was reserved (gateway_reserve()), which passes to the flow. */
-void knock_open(struct lane *lane, uint64_t serial, const struct sock_addr *client, const struct sock_addr *server);
+void knock_open(struct lane *lane, uint64_t serial, const struct syn *syn);
 
-/* Ends the tunnel, if it still waits. Nothing is told. */
-void knock_withdraw(struct lane *lane, uint64_t serial);
+/* Ends that tunnel, if it still waits. What is told of it is of no use any more. */
+void knock_withdraw(struct lane *lane, uint64_t serial, const struct syn *syn);
 
 /* The tunnel of f, which has no client yet, is open: far is kept until it comes. */
 void knock_opened(struct flow *f, struct stream *far);

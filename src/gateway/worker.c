@@ -84,7 +84,8 @@ static void take_client(struct lane *lane, const struct captured *c)
 		ingress_captured(lane, c);
 	else
 		egress_captured(lane, c);
-	gateway_unreserve(lane->gw->gateway); /* the flow counts itself */
+	if (lane->knocks == NULL)
+		gateway_unreserve(lane->gw->gateway); /* the flow counts itself */
 }
 
 static void on_passed(struct mail *m)
@@ -145,14 +146,20 @@ static void on_captured(struct capture_events *self, const struct captured *c)
 	loop_post(to->base.loop, &p->mail);
 }
 
+/* With "connect_first" the place was reserved for the first packet: its client must not wait for another one. */
 static bool on_reserve(struct capture_events *self)
 {
-	return gateway_reserve(container_of(self, struct lane, capture_events)->gw->gateway);
+	struct lane *lane = container_of(self, struct lane, capture_events);
+
+	return lane->knocks != NULL || gateway_reserve(lane->gw->gateway);
 }
 
 static void on_release(struct capture_events *self)
 {
-	gateway_unreserve(container_of(self, struct lane, capture_events)->gw->gateway);
+	struct lane *lane = container_of(self, struct lane, capture_events);
+
+	if (lane->knocks == NULL)
+		gateway_unreserve(lane->gw->gateway);
 }
 
 static void on_lost(struct capture_events *self)

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -16,8 +17,8 @@ from harness.services import Echo, Service, ask, expect_reset
 from harness.wait import until
 
 SECRET = b"this must never be seen on a wire" * 3
-FIRST, LAST = 8080, 8099
-OPEN = (8080, 8087, 8099)
+FIRST, LAST = 8080, 8091
+OPEN = (8080, 8087, 8091)
 VALUES = ("accept", "negative_cache", "connect_first")
 
 
@@ -142,12 +143,38 @@ def test_a_scan_finds_what_the_value_says(scene, value, scope, family, mode):
     else:
         assert first == {p: "open" for p in PORTS}
     if value == "negative_cache":
-        until("17 refused ports in the set", lambda: refused_set(t, family[1]).count("expires") == 17)
+        until("the closed ones are in the set",
+              lambda: refused_set(t, family[1]).count("expires") == len(PORTS) - len(OPEN))
     second = t.found.scan(address, PORTS)
     assert second == (expected(PORTS) if value != "accept" else first)
     with t.client:
         for p in OPEN:
             assert ask((address, p), SECRET) == SECRET
+
+
+SILENT = """
+table inet test {
+  chain pre {
+    type filter hook prerouting priority -300;
+    tcp dport 8080 tcp flags & (syn | ack) == syn drop
+  }
+}
+"""
+
+
+@pytest.fixture
+def silence(stack):
+    """silence(t, port): the server's host answers no first packet to this port, until what is returned is called."""
+
+    def start(t, port=8080):
+        def stop():
+            t.server.run("nft", "delete", "table", "inet", "test", check=False)
+
+        t.server.run("nft", "-f", "-", stdin=SILENT.replace("8080", str(port)))
+        stack.add(t, stop)
+        return stop
+
+    return start
 
 
 # ---- negative_cache ----
@@ -172,12 +199,16 @@ def test_a_refused_port_is_forgotten_after_its_time(scene):
 def test_the_first_client_of_a_closed_port_is_reset(scene):
     t = scene("negative_cache")
     with t.client:
-        expect_reset(services.connect((t.v4, 8090)))
+        try:
+            with services.connect((t.v4, 8090)) as client:
+                expect_reset(client)
+        except ConnectionResetError:
+            pass  # it came before we looked
     assert t.ingress.wait_flow().reason == "peer_refused"
 
 
 def test_a_peer_that_refuses_us_is_not_remembered(scene):
-    """It is there: an egress that speaks no TLS, as the service itself does on a port that no egress captures."""
+    """It is there: the service itself, on a port that no egress captures."""
     t = scene("negative_cache")
     with t.server:
         plain = Service("0.0.0.0", 8090)
@@ -192,6 +223,14 @@ def test_a_peer_that_refuses_us_is_not_remembered(scene):
         assert "expires" not in refused_set(t)
     finally:
         plain.close()
+
+
+def test_a_destination_that_is_silent_is_remembered_too(scene, silence):
+    t = scene("negative_cache", top={"timeouts": {"connect": 0.3}})
+    silence(t, 8090)
+    assert t.found.at(t.v4, 8090) == "open"
+    until("the port is refused", lambda: t.found.at(t.v4, 8090) == "closed")
+    assert t.ingress.flows()[0].reason == "peer_timeout"
 
 
 def test_negative_cache_does_not_start_with_iptables(tng, stack):
@@ -229,31 +268,6 @@ def test_the_service_may_speak_first(queue, scene, mode):
             assert services.receive(client, len(SECRET)) == SECRET
     finally:
         service.close()
-
-
-SILENT = """
-table inet test {
-  chain pre {
-    type filter hook prerouting priority -300;
-    tcp dport 8080 tcp flags & (syn | ack) == syn drop
-  }
-}
-"""
-
-
-@pytest.fixture
-def silence(stack):
-    """silence(t, port): the server's host answers no first packet to this port, until what is returned is called."""
-
-    def start(t, port=8080):
-        def stop():
-            t.server.run("nft", "delete", "table", "inet", "test", check=False)
-
-        t.server.run("nft", "-f", "-", stdin=SILENT.replace("8080", str(port)))
-        stack.add(t, stop)
-        return stop
-
-    return start
 
 
 class Asking:
@@ -381,16 +395,18 @@ def test_a_flood_is_bounded_and_others_are_served(scene, silence, flooded, way):
         pytest.skip("this kernel or iptables has no NFQUEUE")
     t = scene(flooded, top={"limits": {"pending_syns": 64}, "timeouts": {"connect": 30}})
     if way == "silent":
-        silence(t, 8090)
+        silence(t, 8088)
     with t.client:
         assert ask((t.v4, 8080), SECRET) == SECRET
     before = rss(t.ingress)
     for _ in range(10):
-        some = flood(t.client, t.v4, (8090, 8091) if way == "closed" else (8090,), 500)
+        some = flood(t.client, t.v4, (8088, 8089) if way == "closed" else (8088,), 500)
         with t.client:
             assert ask((t.v4, 8080), SECRET) == SECRET
         if flooded == "connect_first" and way == "silent":
             assert queue_length(t.gw) <= 64 + 1024
+            assert t.ingress.counters()["flows_active"] <= 64 + 8
+            assert t.ingress.has_line(r"64 clients wait for their tunnels .* gives way")
         for s in some:
             s.sock.close()
     assert t.ingress.child.poll() is None
@@ -399,6 +415,42 @@ def test_a_flood_is_bounded_and_others_are_served(scene, silence, flooded, way):
     assert rss(t.ingress) - before < 200 << 10
     with t.client:
         assert ask((t.v4, 8080), SECRET) == SECRET
+
+
+def test_who_waits_has_the_place_of_its_connection(queue, scene, mode):
+    t = scene("connect_first", mode, top={"limits": {"connections": 1}})
+    with t.client:
+        for _ in range(2):
+            assert ask((t.v4, 8080), SECRET) == SECRET
+
+
+def test_a_peer_with_which_there_is_no_tunnel_is_closed(queue, scene):
+    t = scene("connect_first")
+    with t.server:
+        plain = Service("0.0.0.0", 8090)
+    threading.Thread(target=lambda: plain.accept().sendall(b"220 I speak no TLS\r\n"), daemon=True).start()
+    try:
+        assert t.found.at(t.v4, 8090) == "closed"
+        assert t.ingress.wait_flow().reason == "tls_plaintext"
+    finally:
+        plain.close()
+
+
+def test_the_service_is_told_of_the_client_whose_tunnel_came_first(queue, scene, mode):
+    t = scene("connect_first", mode, near={"proxy_protocol": {"send": "v1"}})
+    with t.client, services.connect((t.v4, 8080)) as client:
+        header = f"PROXY TCP4 {t.net.client_v4} {t.v4} {client.getsockname()[1]} 8080\r\n".encode()
+        client.sendall(SECRET)
+        assert services.receive(client, len(header) + len(SECRET)) == header + SECRET
+    assert t.echoes[0].accepted == 1
+
+
+def test_the_first_packet_tells_in_whose_name_is_dialed(queue, scene, mode):
+    t = scene("connect_first", mode, scope="forward", near={"transparency": {"in": True, "out": True}})
+    with t.client:
+        assert ask((t.v4, 8080), SECRET) == SECRET
+    assert t.egress.wait_flow().client.startswith(t.net.client_v4 + ":")
+    assert t.found.at(t.v4, 8090) == "closed"
 
 
 def test_while_draining_a_first_packet_is_reset(queue, scene):
