@@ -21,13 +21,14 @@
 #include "base/bytes.h"
 
 /*
- * Bytes travel by four full TLS records, so that nothing is left over at either end: what is read at once from a
- * plain socket makes, with the head of an HTTP/2 frame in front of it, just as much as is sealed at once; that is,
- * with its overhead, what is read at once from a tunnel, and opened at once.
+ * Bytes travel by four TLS records, so that nothing is left over at either end: what is read at once from a plain
+ * socket makes, with the head of an HTTP/2 frame in front of it, just as much as is sealed at once; that is, with
+ * its overhead, what is read at once from a tunnel, and opened at once. It is also what the kernel carries at once
+ * where packets are as large as they can be: a few bytes more would travel as a packet of their own.
  */
-#define POOL_SEAL_SIZE (4 * 16384)
+#define POOL_WIRE_SIZE 65483 /* IPv4's 65535, less heads with time stamps */
+#define POOL_SEAL_SIZE (POOL_WIRE_SIZE - 4 * 22)
 #define POOL_READ_SIZE (POOL_SEAL_SIZE - 9)
-#define POOL_WIRE_SIZE (4 * (16384 + 22))
 #define POOL_RECORD_SIZE 17408 /* one TLS record and what we may have to say ourselves */
 #define POOL_PIECE_SIZE 4608   /* what is read at a time from a plain socket when the budget is short */
 #define POOL_BUF_SIZE (POOL_SEAL_SIZE + POOL_RECORD_SIZE) /* a partial record may stand in front */

@@ -25,8 +25,7 @@
 #include "tunnel/rats_tls/mux_internal.h"
 
 #define RECEIVE_VIEWS 4	    /* in one round: a busy session does not starve its neighbours */
-#define RECORD_SIZE   16384 /* plain text of a full TLS record */
-#define FLUSH_AT      POOL_SEAL_SIZE /* full records leave before the end of the round */
+#define FLUSH_AT      POOL_SEAL_SIZE /* what fills its records leaves before the end of the round */
 #define BATCH_RESERVE 4096  /* for what is not DATA: our longest such frame has some 100 bytes */
 
 void mux_note(struct mux_stream *m, unsigned notes)
@@ -61,7 +60,7 @@ void mux_flush(struct mux_session *s, enum mux_flush what)
 		return;
 	left = b->end - b->start;
 	if (what == FLUSH_RECORDS)
-		left = left < FLUSH_AT ? 0 : left - left % RECORD_SIZE;
+		left -= left % FLUSH_AT;
 	while (left > 0 && s->transport->writable) {
 		size_t taken = 0;
 		enum io_result result = s->transport->ops->push(
