@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "capture/apply.h"
+#include "capture/bridges.h"
 #include "capture/cleanup.h"
 #include "capture/host.h"
 #include "capture/rules.h"
@@ -346,17 +347,19 @@ static struct ruleset *rules_of(const struct request *q, const struct config *c,
 	struct interception_conf interception = c->interception;
 	size_t count;
 	struct captured_entry *entries = captured_entries(c, &count);
+	struct bridge_list bridges = { 0 };
 	struct ruleset *r = NULL;
 
 	interception.backend = backend_of(q);
 	if (count == 0)
 		err_set(e, ERR_CONFIG, "captures nothing: no entry has netfilter");
-	else
-		r = rules_build(&interception, entries, count, host_has_ipv6(), e);
+	else if (bridges_find(&bridges, e) == 0)
+		r = rules_build_bridged(&interception, entries, count, host_has_ipv6(), &bridges, e);
 	if (r != NULL && interception.backend == BACKEND_NFT && set_cgroup_mount(c, r, e) < 0) {
 		rules_free(r);
 		r = NULL;
 	}
+	bridge_list_release(&bridges);
 	free(entries);
 	return r;
 }
@@ -385,7 +388,7 @@ static void print_verbose(struct buf *text)
 	for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
 		size_t name = strcspn(line, " ");
 
-		if (line[0] != '\0' && memmem(line, name, "tables", 6) != NULL)
+		if (line[0] != '\0' && memmem(line, name, "tables", 6) != NULL && line[0] != 'e') /* ebtables */
 			printf("%.*s -w%s\n", (int)name, line, line + name);
 		else if (line[0] != '\0')
 			puts(line);

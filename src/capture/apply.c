@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "capture/ebtables.h"
 #include "capture/instance.h"
 #include "capture/iptables.h"
 #include "capture/nft.h"
@@ -235,6 +236,17 @@ static int block_iptables(struct applier *a, const struct ruleset *r, int family
 	return rc;
 }
 
+static int apply_ebtables(struct applier *a, const struct ruleset *r, struct err *e)
+{
+	struct buf text = { 0 };
+	int rc;
+
+	rules_print_ebtables(r, &text);
+	rc = text.len == 0 ? ebtables_remove(a->instance, e) : ebtables_apply(a->instance, buf_bytes(&text), e);
+	buf_release(&text);
+	return rc;
+}
+
 static int remove_iptables(struct applier *a, struct err *e)
 {
 	struct err later;
@@ -262,12 +274,21 @@ static int apply_rules(struct applier *a, const struct ruleset *r, struct err *e
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(families) && rc == 0; i++)
 		rc = apply_iptables(a, r, families[i], e);
-	return rc;
+	return rc == 0 ? apply_ebtables(a, r, e) : -1;
+}
+
+/* Both are tried. */
+static int remove_tables(struct applier *a, struct err *e)
+{
+	struct err later;
+	int rc = ebtables_remove(a->instance, e);
+
+	return remove_iptables(a, rc == 0 ? e : &later) == 0 ? rc : -1;
 }
 
 static int remove_rules(struct applier *a, struct err *e)
 {
-	return a->uses_nft ? exchange_nft(a->nft, a->instance, "", "delete the rules", e) : remove_iptables(a, e);
+	return a->uses_nft ? exchange_nft(a->nft, a->instance, "", "delete the rules", e) : remove_tables(a, e);
 }
 
 static int remove_routes(const struct ruleset *r, struct err *e)
@@ -362,6 +383,8 @@ int applier_remove_leftovers(struct applier *a, enum journal_backend had, struct
 		if (rc != 0 && all[i] == had)
 			return -1;
 	}
+	if (a->uses_nft && ebtables_remove(a->instance, e) != 0)
+		return had == JOURNAL_NFT ? 0 : -1;
 	return 0;
 }
 

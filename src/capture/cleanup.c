@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "capture/ebtables.h"
 #include "capture/instance.h"
 #include "capture/iptables.h"
 #include "capture/nft.h"
@@ -40,6 +41,9 @@ struct cleanup {
 	struct iptables tools[IPTABLES_FLAVOURS];
 	struct saved saved[IPTABLES_FLAVOURS][FAMILIES];
 	size_t saved_count[IPTABLES_FLAVOURS][FAMILIES];
+
+	struct buf bridge_chains; /* of ebtables, a name on each line */
+	size_t bridge_chain_count;
 
 	struct route_found *routes;
 	size_t route_count;
@@ -199,6 +203,57 @@ static bool find_chains(struct cleanup *c)
 	return any;
 }
 
+/* ---- ebtables ---- */
+
+static void find_bridge_chains(struct cleanup *c)
+{
+	struct buf names = { 0 };
+	char *rest;
+
+	ebtables_find(&names);
+	rest = (char *)(uintptr_t)buf_str(&names);
+	for (char *name = strsep(&rest, "\n"); name != NULL; name = strsep(&rest, "\n")) {
+		char *instance = ebtables_instance_of(name);
+
+		if (instance != NULL && is_asked_for(c, instance)) {
+			buf_format(&c->bridge_chains, "%s\n", name);
+			c->bridge_chain_count++;
+		}
+		free(instance);
+	}
+	buf_release(&names);
+}
+
+static void print_bridge_step(const struct cleanup *c, const char *option, const char *only, struct buf *out)
+{
+	char *copy = mem_strdup(buf_str((struct buf *)(uintptr_t)&c->bridge_chains));
+	char *rest = copy;
+
+	for (char *name = strsep(&rest, "\n"); name != NULL; name = strsep(&rest, "\n")) {
+		if (*name != '\0' && (only == NULL || strstr(name, only) != NULL))
+			buf_format(out, "ebtables -t nat %s %s\n", option, name);
+	}
+	free(copy);
+}
+
+static int remove_bridge_chains(struct cleanup *c, struct err *e)
+{
+	char *copy = mem_strdup(buf_str(&c->bridge_chains));
+	char *rest = copy;
+	int rc = 0;
+
+	/* The first chain of an instance takes the others along. */
+	for (char *name = strsep(&rest, "\n"); name != NULL && rc == 0; name = strsep(&rest, "\n")) {
+		char *instance = ebtables_instance_of(name);
+
+		if (instance != NULL)
+			rc = ebtables_remove(instance, e);
+		free(instance);
+	}
+	free(copy);
+	return rc;
+}
+
 /* ---- routes ---- */
 
 static bool is_route_of(const struct instance_seen *s, const struct policy_route *r)
@@ -284,6 +339,7 @@ struct cleanup *cleanup_find(const struct cleanup_options *options, struct err *
 	find_instances(c);
 	find_tables(c);
 	any = find_chains(c) || c->nft != NULL;
+	find_bridge_chains(c);
 	find_routes(c);
 	if (any)
 		return c;
@@ -313,6 +369,7 @@ void cleanup_free(struct cleanup *c)
 	free(c->routes);
 	free(c->instance);
 	free(c->prefix);
+	buf_release(&c->bridge_chains);
 	buf_release(&c->notes);
 	free(c);
 }
@@ -324,7 +381,7 @@ static bool is_doomed_journal(const struct cleanup *c, const struct instance_see
 
 size_t cleanup_count(const struct cleanup *c)
 {
-	size_t count = c->table_count + c->route_count;
+	size_t count = c->table_count + c->route_count + c->bridge_chain_count;
 
 	for (size_t i = 0; i < IPTABLES_FLAVOURS; i++) {
 		for (size_t k = 0; k < FAMILIES; k++)
@@ -378,6 +435,9 @@ void cleanup_print_commands(const struct cleanup *c, struct buf *out)
 {
 	for (size_t i = 0; i < c->table_count; i++)
 		buf_format(out, "nft delete table %s %s\n", c->tables[i].family, c->tables[i].name);
+	print_bridge_step(c, "-D PREROUTING -j", "_BRIDGE_PRE", out);
+	print_bridge_step(c, "-F", NULL, out);
+	print_bridge_step(c, "-X", NULL, out);
 	for (size_t i = 0; i < IPTABLES_FLAVOURS; i++) {
 		for (size_t k = 0; k < FAMILIES; k++)
 			saved_print_commands(&c->saved[i][k], tool_name(i, k), out);
@@ -458,6 +518,7 @@ static int remove_all(struct cleanup *c, struct err *e)
 	struct err later;
 	bool ok = remove_tables(c, e) == 0;
 
+	ok = remove_bridge_chains(c, ok ? e : &later) == 0 && ok;
 	for (size_t i = 0; i < IPTABLES_FLAVOURS; i++) {
 		for (size_t k = 0; k < FAMILIES; k++)
 			ok = remove_chains(c, i, k, ok ? e : &later) == 0 && ok;

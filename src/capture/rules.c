@@ -82,6 +82,7 @@ struct chain *ruleset_hook(struct ruleset *r, enum rule_table table, enum rule_h
 		[TABLE_NAT] = { [HOOK_PREROUTING] = "NAT_PRE", [HOOK_OUTPUT] = "NAT_OUT" },
 		[TABLE_FILTER] = { [HOOK_INPUT] = "FILTER_IN", [HOOK_FORWARD] = "FILTER_FWD",
 				   [HOOK_OUTPUT] = "FILTER_OUT" },
+		[TABLE_BRIDGE] = { [HOOK_PREROUTING] = "BRIDGE_PRE" },
 	};
 	struct chain *c = ruleset_chain(r, table, AF_UNSPEC, names[table][hook]);
 
@@ -269,7 +270,8 @@ struct own_marks {
 };
 
 static void build_entry(struct ruleset *r, const struct interception_conf *interception,
-			const struct captured_entry *entry, const struct own_marks *own, bool ipv6_host)
+			const struct captured_entry *entry, const struct own_marks *own, bool ipv6_host,
+			const struct bridge_list *bridges)
 {
 	const struct entry_conf *conf = entry->conf;
 	struct entry_rules x = {
@@ -283,6 +285,7 @@ static void build_entry(struct ruleset *r, const struct interception_conf *inter
 		.own_marks = own->of[conf->kind],
 		.own_mark_count = own->counts[conf->kind],
 		.mark = capture_mark(interception, conf->kind, conf->index),
+		.bridges = bridges,
 	};
 	struct entry_rules blocked = x;
 
@@ -293,6 +296,8 @@ static void build_entry(struct ruleset *r, const struct interception_conf *inter
 		egress_rules(&x);
 	if (conf->netfilter == NULL)
 		return;
+	bridge_rules(&x);
+	bridge_rules(&blocked);
 	if (x.ipv6 == IPV6_REJECT && conf->kind == ENTRY_INGRESS)
 		ingress_rejects(&x, AF_INET6);
 	else if (x.ipv6 == IPV6_REJECT)
@@ -303,8 +308,27 @@ static void build_entry(struct ruleset *r, const struct interception_conf *inter
 		egress_rejects(&blocked, x.ipv6 == IPV6_BYPASS ? AF_INET : AF_UNSPEC);
 }
 
+/* Neither a table of nftables nor ebtables can look into one. */
+static int check_no_ipset(const struct ruleset *r, const struct captured_entry *entries, size_t count, struct err *e)
+{
+	const struct entry_conf *ipset = first_that(entries, count, has_ipset);
+
+	if (ipset == NULL || !rules_take_bridged(r))
+		return 0;
+	return err_set(e, ERR_CONFIG,
+		       "%s.netfilter: an ipset cannot be used for what passes through a bridge: name hosts, or interfaces "
+		       "that are not of a bridge in in_ifname",
+		       ipset->path);
+}
+
 struct ruleset *rules_build(const struct interception_conf *conf, const struct captured_entry *entries, size_t count,
 			    bool ipv6_host, struct err *e)
+{
+	return rules_build_bridged(conf, entries, count, ipv6_host, NULL, e);
+}
+
+struct ruleset *rules_build_bridged(const struct interception_conf *conf, const struct captured_entry *entries,
+				    size_t count, bool ipv6_host, const struct bridge_list *bridges, struct err *e)
 {
 	struct own_marks own = { { mem_new_array(count, sizeof(uint32_t)), mem_new_array(count, sizeof(uint32_t)) },
 				 { 0 } };
@@ -331,7 +355,11 @@ struct ruleset *rules_build(const struct interception_conf *conf, const struct c
 	r->block->needs_iptables = needs_iptables;
 	for (size_t i = 0; i < count; i++) {
 		if (has_rules(entries[i].conf))
-			build_entry(r, conf, &entries[i], &own, ipv6_host);
+			build_entry(r, conf, &entries[i], &own, ipv6_host, bridges);
+	}
+	if (check_no_ipset(r, entries, count, e) < 0) {
+		rules_free(r);
+		r = NULL;
 	}
 out:
 	free(own.of[0]);
@@ -353,6 +381,15 @@ bool rules_take_forwarded(const struct ruleset *r)
 
 		if (c->table == TABLE_MANGLE && c->hook == HOOK_NONE && end != NULL &&
 		    (strcmp(end, "_FWD") == 0 || strcmp(end, "_DIV") == 0))
+			return true;
+	}
+	return false;
+}
+
+bool rules_take_bridged(const struct ruleset *r)
+{
+	for (size_t i = 0; i < r->chain_count; i++) {
+		if (r->chains[i]->table == TABLE_BRIDGE)
 			return true;
 	}
 	return false;

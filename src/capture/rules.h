@@ -39,6 +39,7 @@ struct policy_route {
 	uint8_t protocol;
 };
 
+struct bridge_list;
 struct ruleset;
 
 /*
@@ -48,6 +49,12 @@ struct ruleset;
  */
 struct ruleset *rules_build(const struct interception_conf *conf, const struct captured_entry *entries, size_t count,
 			    bool ipv6_host, struct err *e);
+/*
+ * The same on a host with bridges: what passes through them is captured as what is forwarded. in_ifname may name a
+ * port, or a bridge for all of its ports. Refused: an ipset in an entry that captures there.
+ */
+struct ruleset *rules_build_bridged(const struct interception_conf *conf, const struct captured_entry *entries,
+				    size_t count, bool ipv6_host, const struct bridge_list *bridges, struct err *e);
 void rules_free(struct ruleset *r);
 
 /*
@@ -68,6 +75,9 @@ const char *rules_instance(const struct ruleset *r);
 
 /* true: what other hosts send is marked, and handed to a listener by TPROXY. */
 bool rules_take_forwarded(const struct ruleset *r);
+
+/* true: frames are taken out of a bridge. */
+bool rules_take_bridged(const struct ruleset *r);
 
 /* true: only iptables can do it (a named ipset). */
 bool rules_need_iptables(const struct ruleset *r);
@@ -107,6 +117,12 @@ void rules_print_iptables(const struct ruleset *r, int family, struct buf *out);
 void rules_print_iptables_jumps(const struct ruleset *r, int family, struct buf *out);
 void rules_print_iptables_removal(const struct ruleset *r, int family, struct buf *out);
 void rules_print_iptables_block(const struct ruleset *r, int family, struct buf *out);
+
+/*
+ * ebtables, beside iptables, for what passes through bridges: lines ":CHAIN" and "-A CHAIN ...", for table nat. The
+ * first one is the chain that PREROUTING jumps to. Empty when there is nothing. ebtables_apply() makes them.
+ */
+void rules_print_ebtables(const struct ruleset *r, struct buf *out);
 
 /* Commands for a shell, one per line, in the order in which they work: rules, routes, policy rules. */
 void rules_print_commands(const struct ruleset *r, enum interception_backend backend, struct buf *out);

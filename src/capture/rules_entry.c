@@ -325,14 +325,27 @@ void entry_jump(const struct entry_rules *x, struct chain *from, const struct ch
 	chain_add(from, jump_to(to));
 }
 
+/* Two ports of one bridge are one interface. */
+static bool is_earlier(const struct entry_rules *x, size_t end, const char *name)
+{
+	for (size_t i = 0; i < end; i++) {
+		if (strcmp(bridge_interface(x, x->n->in_ifname.items[i]), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 void entry_jump_in(const struct entry_rules *x, struct chain *from, const struct chain *to, bool without_loopback)
 {
 	const struct string_list *names = &x->n->in_ifname;
 
-	for (size_t i = 0; i < names->count; i++)
-		chain_add(from, rule_with(jump_to(to),
-					  (struct match){ .kind = MATCH_IIF,
-							  .text = ruleset_format(x->r, "%s", names->items[i]) }));
+	for (size_t i = 0; i < names->count; i++) {
+		const char *name = bridge_interface(x, names->items[i]);
+
+		if (!is_earlier(x, i, name))
+			chain_add(from, rule_with(jump_to(to), (struct match){ .kind = MATCH_IIF,
+									       .text = ruleset_format(x->r, "%s", name) }));
+	}
 	if (names->count == 0 && without_loopback)
 		chain_add(from,
 			  rule_with(jump_to(to), (struct match){ .kind = MATCH_IIF, .text = "lo", .negated = true }));

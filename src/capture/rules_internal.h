@@ -10,9 +10,11 @@
  */
 #pragma once
 
+#include "capture/bridges.h"
 #include "capture/rules.h"
 
-enum rule_table { TABLE_MANGLE, TABLE_NAT, TABLE_FILTER };
+/* TABLE_BRIDGE: of frames that pass through a bridge; a table of its own in nftables, nat of ebtables. */
+enum rule_table { TABLE_MANGLE, TABLE_NAT, TABLE_FILTER, TABLE_BRIDGE };
 
 enum rule_hook {
 	HOOK_NONE, /* jumped into */
@@ -30,6 +32,8 @@ enum match_kind {
 	MATCH_DST_TYPE,
 	MATCH_DST,	  /* text: a network */
 	MATCH_DPORT,	  /* first to last */
+	MATCH_SRC,	  /* TABLE_BRIDGE; text: a network */
+	MATCH_SPORT,	  /* TABLE_BRIDGE; first to last */
 	MATCH_IPSET,	  /* text: holds the destination */
 	MATCH_SET,	  /* text: a set of ours holds the destination */
 	MATCH_REFUSED,	  /* text: a set of ours, which the gateway fills, holds it */
@@ -64,6 +68,7 @@ enum verdict {
 	VERDICT_SET_CT_MARK, /* goes on */
 	VERDICT_JUMP,	     /* to chain */
 	VERDICT_QUEUE,	     /* value: its number */
+	VERDICT_PULL,	     /* TABLE_BRIDGE: the frame is for the bridge, whose address text is */
 };
 
 #define RULE_MATCHES_MAX 8
@@ -75,6 +80,7 @@ struct rule {
 	size_t match_count;
 	enum verdict verdict;
 	const char *chain;  /* name */
+	const char *text;   /* in the ruleset's strings */
 	uint16_t port;
 	bool loopback;	    /* VERDICT_TPROXY: the listener is on 127.0.0.1 or ::1, else on any address */
 	uint32_t value;	    /* of a mark, under mask */
@@ -158,6 +164,7 @@ struct entry_rules {
 	const uint32_t *own_marks;   /* of all entries of its kind */
 	size_t own_mark_count;
 	uint32_t mark;
+	const struct bridge_list *bridges; /* NULL: none */
 };
 
 void ingress_rules(const struct entry_rules *x);
@@ -166,6 +173,12 @@ void egress_rules(const struct entry_rules *x);
 /* The chains of what is refused instead of diverted: family AF_UNSPEC for the block, AF_INET6 for a policy. */
 void ingress_rejects(const struct entry_rules *x, int family);
 void egress_rejects(const struct entry_rules *x, int family);
+
+/* rules_bridge.c: frames that pass through a bridge come to the other rules. */
+void bridge_rules(const struct entry_rules *x);
+
+/* The interface from which the other rules see what comes in by name. */
+const char *bridge_interface(const struct entry_rules *x, const char *name);
 
 /* How the chain of an entry decides, in the order of interception.md 7.2. */
 struct entry_chain {
@@ -201,6 +214,10 @@ struct match match_mark(const struct ruleset *r, uint32_t mark);
 void iptables_print_rule(const struct ruleset *r, const struct rule *rule, int family, const char *before,
 			 const char *after, struct buf *out);
 const char *table_name(enum rule_table table);
+
+/* rules_ebtables.c: as commands for a shell. */
+void rules_print_ebtables_commands(const struct ruleset *r, struct buf *out);
+void rules_print_ebtables_removal(const struct ruleset *r, struct buf *out);
 
 /* A word as a shell reads it. */
 void shell_word(const char *word, struct buf *out);

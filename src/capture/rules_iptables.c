@@ -19,7 +19,8 @@ static const enum rule_table tables[] = { TABLE_MANGLE, TABLE_NAT, TABLE_FILTER 
 const char *table_name(enum rule_table table)
 {
 	static const char *const names[] = {
-		[TABLE_MANGLE] = "mangle", [TABLE_NAT] = "nat", [TABLE_FILTER] = "filter"
+		[TABLE_MANGLE] = "mangle", [TABLE_NAT] = "nat", [TABLE_FILTER] = "filter",
+		[TABLE_BRIDGE] = "nat"
 	};
 
 	return names[table];
@@ -142,6 +143,9 @@ static void print_match(const struct match *m, bool shared, const struct dst_con
 	case MATCH_DPORT:
 		print_ports(m->first, m->last, out);
 		break;
+	case MATCH_SRC: /* of bridges: rules_ebtables.c */
+	case MATCH_SPORT:
+		break;
 	case MATCH_IPSET:
 		buf_format(out, "-m set --match-set %s dst ", m->text);
 		break;
@@ -213,6 +217,8 @@ static void print_verdict(const struct ruleset *r, const struct rule *rule, int 
 		break;
 	case VERDICT_QUEUE:
 		buf_format(out, "NFQUEUE --queue-num %u", rule->value);
+		break;
+	case VERDICT_PULL: /* of bridges: rules_ebtables.c */
 		break;
 	}
 }
@@ -559,6 +565,7 @@ void rules_print_commands(const struct ruleset *r, enum interception_backend bac
 		buf_release(&nft);
 	} else {
 		print_steps(r, steps, ARRAY_SIZE(steps), out);
+		rules_print_ebtables_commands(r, out);
 	}
 }
 
@@ -572,6 +579,7 @@ void rules_print_removal_commands(const struct ruleset *r, enum interception_bac
 		print_as_commands(&nft, out);
 		buf_release(&nft);
 	} else {
+		rules_print_ebtables_removal(r, out);
 		print_steps(r, steps, ARRAY_SIZE(steps), out);
 	}
 	print_route_removals(r, out);

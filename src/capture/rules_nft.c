@@ -2,7 +2,8 @@
 /*
  * rules_nft - a ruleset as commands of nftables, one per line.
  *
- * All is in one table of family inet, so that a transaction replaces it as a whole. Facts about nft 1.0.6 that the
+ * All is in one table of family inet, so that a transaction replaces it as a whole; what takes frames out of a bridge
+ * is in one of family bridge, in the same transaction. Facts about nft 1.0.6 that the
  * text keeps to: in an output chain of type nat a priority is a number; ";" stands before "}" on one line; tproxy and
  * redirect need a match of the transport protocol in their own rule; a table with the owner flag is opened with the
  * flag each time.
@@ -20,6 +21,9 @@
 
 /* Before iptables and Docker, which are at -100. */
 #define NAT_PRIORITY "-105"
+
+/* Where ebtables has its table nat. */
+#define BRIDGE_PRIORITY "-300"
 
 static void print_lower(const char *name, struct buf *out)
 {
@@ -100,6 +104,12 @@ static void print_match(const struct ruleset *r, const struct match *m, struct b
 		buf_format(out, m->first == m->last ? "tcp dport %s%u " : "tcp dport %s%u-%u ", equals(m), m->first,
 			   m->last);
 		break;
+	case MATCH_SRC:
+		buf_format(out, "%s saddr %s ", strchr(m->text, ':') != NULL ? "ip6" : "ip", m->text);
+		break;
+	case MATCH_SPORT:
+		buf_format(out, m->first == m->last ? "tcp sport %u " : "tcp sport %u-%u ", m->first, m->last);
+		break;
 	case MATCH_SET:
 	case MATCH_REFUSED:
 		print_set_match(r, m, out);
@@ -171,6 +181,9 @@ static void print_verdict(const struct ruleset *r, const struct rule *rule, stru
 	case VERDICT_QUEUE:
 		buf_format(out, "queue num %u", rule->value);
 		break;
+	case VERDICT_PULL:
+		buf_format(out, "ether daddr set %s meta pkttype set host accept", rule->text);
+		break;
 	}
 }
 
@@ -179,7 +192,7 @@ static bool names_protocol(const struct rule *rule)
 	for (size_t i = 0; i < rule->match_count; i++) {
 		enum match_kind kind = rule->matches[i].kind;
 
-		if (kind == MATCH_DPORT || kind == MATCH_SET || kind == MATCH_REFUSED || kind == MATCH_SYN)
+		if (kind == MATCH_DPORT || kind == MATCH_SPORT || kind == MATCH_SET || kind == MATCH_REFUSED || kind == MATCH_SYN)
 			return true;
 	}
 	return false;
@@ -196,15 +209,30 @@ static bool names_family(const struct rule *rule)
 	return false;
 }
 
+static const char *family_of(const struct chain *c)
+{
+	return c->table == TABLE_BRIDGE ? "bridge" : "inet";
+}
+
+/* What a rule of all families needs to say before it names addresses or ports. */
+static void print_family(const struct chain *c, const struct rule *rule, struct buf *out)
+{
+	if (rule->family == AF_UNSPEC)
+		return;
+	if (c->table == TABLE_BRIDGE)
+		buf_format(out, "ether type %s ", rule->family == AF_INET ? "ip" : "ip6");
+	else if (!names_family(rule))
+		buf_format(out, "meta nfproto %s ", rule->family == AF_INET ? "ipv4" : "ipv6");
+}
+
 static void print_rule(const struct ruleset *r, const struct chain *c, const struct rule *rule, struct buf *out)
 {
 	struct buf text = { 0 };
 
-	buf_format(&text, "add rule inet %s ", r->table);
+	buf_format(&text, "add rule %s %s ", family_of(c), r->table);
 	print_chain_name(r, c->name, &text);
 	buf_append_str(&text, " ");
-	if (rule->family != AF_UNSPEC && !names_family(rule))
-		buf_format(&text, "meta nfproto %s ", rule->family == AF_INET ? "ipv4" : "ipv6");
+	print_family(c, rule, &text);
 	if (rule->tcp && !names_protocol(rule))
 		buf_append_str(&text, "meta l4proto tcp ");
 	for (size_t i = 0; i < rule->match_count; i++)
@@ -229,9 +257,10 @@ static void print_chain(const struct ruleset *r, const struct chain *c, struct b
 {
 	const char *type = c->table == TABLE_NAT ? "nat" :
 			   c->table == TABLE_MANGLE && c->hook == HOOK_OUTPUT ? "route" : "filter";
-	const char *priority = c->table == TABLE_NAT ? NAT_PRIORITY : c->table == TABLE_MANGLE ? "mangle" : "filter";
+	const char *priority = c->table == TABLE_NAT ? NAT_PRIORITY : c->table == TABLE_MANGLE ? "mangle" :
+			       c->table == TABLE_BRIDGE ? BRIDGE_PRIORITY : "filter";
 
-	buf_format(out, "add chain inet %s ", r->table);
+	buf_format(out, "add chain %s %s ", family_of(c), r->table);
 	print_chain_name(r, c->name, out);
 	if (c->hook != HOOK_NONE)
 		buf_format(out, " { type %s hook %s priority %s; policy accept; }", type, hook_text(c), priority);
@@ -272,18 +301,20 @@ static void print_set(const struct ruleset *r, const struct set *s, struct buf *
 	buf_append_str(out, s->count > 0 ? " }; }\n" : " }\n");
 }
 
-static void print_tables(const struct ruleset *r, bool owned, struct buf *out)
+static void print_table(const struct ruleset *r, const char *family, bool owned, struct buf *out)
 {
 	const char *flags = owned ? " { flags owner; }" : "";
 
-	buf_format(out, "add table inet %s%s\ndelete table inet %s\nadd table inet %s%s\n", r->table, flags, r->table,
-		   r->table, flags);
+	buf_format(out, "add table %s %s%s\ndelete table %s %s\nadd table %s %s%s\n", family, r->table, flags, family,
+		   r->table, family, r->table, flags);
 }
 
 /* Chains that are jumped into come before the hooks: the table is never half made, but read more easily. */
 static void print_all(const struct ruleset *r, bool owned, struct buf *out)
 {
-	print_tables(r, owned, out);
+	print_table(r, "inet", owned, out);
+	if (rules_take_bridged(r))
+		print_table(r, "bridge", owned, out);
 	for (size_t i = 0; i < r->set_count; i++) {
 		if (r->sets[i]->count > 0 || r->sets[i]->kind >= SET_REFUSED4)
 			print_set(r, r->sets[i], out);
@@ -313,6 +344,8 @@ bool rules_need_nft(const struct ruleset *r)
 void rules_print_nft_removal(const struct ruleset *r, struct buf *out)
 {
 	buf_format(out, "add table inet %s\ndelete table inet %s\n", r->table, r->table);
+	if (rules_take_bridged(r))
+		buf_format(out, "add table bridge %s\ndelete table bridge %s\n", r->table, r->table);
 }
 
 void rules_print_nft_block(const struct ruleset *r, bool owned, struct buf *out)

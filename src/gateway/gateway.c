@@ -6,8 +6,8 @@
  * has its own loop, listeners, TLS configurations and buffers. Between them travels mail.
  *
  * Starting opens every listener before the first thread runs, so that a taken port fails the start as a whole. Then
- * come the rules that lead to those listeners, if any (interception.c), then the workers. Capabilities that nobody needs
- * any more go before the first thread (rights.c).
+ * come the rules that lead to those listeners, if any (interception.c), then the workers. Capabilities that nobody
+ * needs any more go before the first thread (rights.c).
  * Stopping: the workers close their listeners and drain; when the last one reports, or at the deadline, they
  * reset what is left. Listeners that rules lead to go on, and reset what comes, until no captured connection is open
  * and the rules are gone: a packet that the kernel no longer diverted would be in clear. Then the workers' loops

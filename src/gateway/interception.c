@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "capture/bridges.h"
 #include "capture/guard.h"
 #include "capture/host.h"
 #include "capture/rules.h"
@@ -89,6 +90,24 @@ static int fork_guard(struct gateway *g, const struct ruleset *rules, struct err
 	return loop_watch(g->main_loop, &g->guard_watch, EPOLLIN, e);
 }
 
+static struct ruleset *build_rules(const struct gateway *g, const struct captured_entry *entries, size_t count,
+				   struct err *e)
+{
+	struct bridge_list bridges;
+	struct ruleset *rules = NULL;
+	const char *calls;
+
+	if (bridges_find(&bridges, e) == 0)
+		rules = rules_build_bridged(&g->config->interception, entries, count, host_has_ipv6(), &bridges, e);
+	calls = rules != NULL && rules_take_bridged(rules) ? bridges_call_iptables() : NULL;
+	if (calls != NULL)
+		log_warn("interception: what passes through bridges is captured, but net.bridge.%s is 1, with which such "
+			 "connections time out: set it to 0",
+			 calls);
+	bridge_list_release(&bridges);
+	return rules;
+}
+
 int interception_start(struct gateway *g, struct err *e)
 {
 	const struct interception_conf *conf = &g->config->interception;
@@ -105,7 +124,7 @@ int interception_start(struct gateway *g, struct err *e)
 		goto out;
 	}
 	result = -1;
-	rules = rules_build(conf, entries, count, host_has_ipv6(), e);
+	rules = build_rules(g, entries, count, e);
 	if (rules != NULL && find_cgroups(g, rules, e) == 0)
 		result = fork_guard(g, rules, e);
 out:

@@ -220,8 +220,8 @@ class Wire:
         self._folder = tempfile.TemporaryDirectory(prefix="tng-wire-")
         self.file = Path(self._folder.name) / "wire.pcap"
         self._child = subprocess.Popen(
-            [*host.within, "tcpdump", "-i", interface, "-U", "-s", "0", "-Z", "root", "-B", "8192", "-w",
-             str(self.file)],
+            [*host.within, "tcpdump", "-i", interface, "-U", "--immediate-mode", "-s", "0", "-Z", "root", "-B", "8192",
+             "-w", str(self.file)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         # It captures from this line on.
         for line in self._child.stderr:
