@@ -171,11 +171,11 @@ def event_echo(stack):
 
 @pytest.fixture
 def start_lab(stack):
-    def start(*args):
+    def start(*args, within=()):
         # Short, so that the sockets in it have addresses that fit.
         folder = Path(tempfile.mkdtemp(prefix="tng-"))
         stack.add(folder, lambda: shutil.rmtree(folder))
-        lab = Lab(folder / "lab", *args)
+        lab = Lab(folder / "lab", *args, within=within)
         return stack.add(lab, lab.finish)
 
     return start

@@ -8,8 +8,8 @@ from .wait import DEADLINE, until
 
 
 class Lab(Process):
-    def __init__(self, folder, *args):
-        super().__init__([BINARY, "lab", "--dir", str(folder), *args], "tng lab")
+    def __init__(self, folder, *args, within=()):
+        super().__init__([*within, BINARY, "lab", "--dir", str(folder), *args], "tng lab")
         self.addresses = json.loads(self.wait_line(r'^\{.*"control".*\}$').group(0))
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(DEADLINE)
