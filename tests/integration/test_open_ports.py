@@ -19,7 +19,6 @@ from harness.wait import until
 SECRET = b"this must never be seen on a wire" * 3
 FIRST, LAST = 8080, 8091
 OPEN = (8080, 8087, 8091)
-VALUES = ("accept", "negative_cache", "connect_first")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,11 +38,11 @@ def queue():
         pytest.skip("this kernel or iptables has no NFQUEUE")
 
 
-@pytest.fixture(params=VALUES)
-def value(request):
-    if request.param == "connect_first" and not has_queue():
-        pytest.skip("this kernel or iptables has no NFQUEUE")
-    return request.param
+SCANS = [("accept", "local", "v4", "raw"),
+         *(("negative_cache", *how) for how in (("local", "v4", "raw"), ("local", "v6", "mux"), ("forward", "v4", "mux"),
+                                                ("forward", "v6", "raw"))),
+         *(("connect_first", scope, family, mode)
+           for scope in ("local", "forward") for family in ("v4", "v6") for mode in ("raw", "mux"))]
 
 
 def instance(host):
@@ -90,7 +89,8 @@ def scene(stack, tng):
     the open ports (egress_all: for all), so that the ingress's dial to any other one is refused by the host itself.
     """
 
-    def start(open_ports, mode="raw", *, scope="local", egress_all=False, near=None, top=None, serve=OPEN, echo=True):
+    def start(open_ports, mode="raw", *, scope="local", egress_all=False, near=None, top=None, serve=OPEN, echo=True,
+              verify=None):
         t = Scene()
         net = (Pair if scope == "local" else Routed).on(stack)
         t.net = net
@@ -108,7 +108,7 @@ def scene(stack, tng):
         t.egress = tng(add_egress=[{"netfilter": far, "no_ra": True}], within=t.server.within, name="egress",
                        interception=instance(t.server))
         entry = {"netfilter": {"capture_dst": ports, "ipv6": "capture", "open_ports": open_ports, "scope": scope,
-                               **(near or {})}, "no_ra": True}
+                               **(near or {})}, **({"verify": verify} if verify else {"no_ra": True})}
         if mode == "mux":
             entry["rats_tls"] = {"multiplex": True}
         t.ingress = tng(add_ingress=[entry], within=t.gw.within, name="ingress", interception=instance(t.gw),
@@ -132,9 +132,10 @@ def expected(ports):
 PORTS = range(FIRST, LAST + 1)
 
 
-@pytest.mark.parametrize("scope", ["local", "forward"])
-@pytest.mark.parametrize("family", ["v4", "v6"])
+@pytest.mark.parametrize("value,scope,family,mode", SCANS)
 def test_a_scan_finds_what_the_value_says(scene, value, scope, family, mode):
+    if value == "connect_first" and not has_queue():
+        pytest.skip("this kernel or iptables has no NFQUEUE")
     t = scene(value, mode, scope=scope, egress_all=mode == "mux")
     address = t.v4 if family == "v4" else t.v6
     first = t.found.scan(address, PORTS)
@@ -225,6 +226,21 @@ def test_a_peer_that_refuses_us_is_not_remembered(scene):
         plain.close()
 
 
+VERIFY = {"as_addr": "http://127.0.0.1:9", "policy_ids": ["default"]}
+
+
+@pytest.mark.parametrize("value,finds", [("negative_cache", "open"), ("connect_first", "closed")])
+def test_a_peer_that_is_not_believed_is_no_open_port_and_not_remembered(scene, mode, value, finds):
+    if value == "connect_first" and not has_queue():
+        pytest.skip("this kernel or iptables has no NFQUEUE")
+    t = scene(value, mode, verify=VERIFY)
+    for i in range(2):
+        assert t.found.at(t.v4, 8080) == finds
+        assert t.ingress.wait_flow(i + 1).reason == "no_evidence"
+    if mode == "mux":  # else the egress dials its service when the handshake is done
+        assert t.echoes[0].accepted == 0
+
+
 def test_a_destination_that_is_silent_is_remembered_too(scene, silence):
     t = scene("negative_cache", top={"timeouts": {"connect": 0.3}})
     silence(t, 8090)
@@ -296,11 +312,12 @@ class Asking:
 
 
 def syns(traffic):
-    """Where the first packets to port 8080 in a capture file come from."""
-    return [int.from_bytes(p, "big") for p in re.findall(rb"(..)\x1f\x90.{8}[\x50-\xf0]\x02", traffic, re.S)]
+    """Address and port of those who sent the first packets of IPv4 to port 8080 in a capture file."""
+    found = re.findall(rb"\x45.{8}\x06..(.{4}).{4}(..)\x1f\x90.{8}[\x50-\xf0]\x02", traffic, re.S)
+    return [(address, int.from_bytes(port, "big")) for address, port in found]
 
 
-def ports_of(traffic):
+def clients_of(traffic):
     return set(syns(traffic))
 
 
@@ -333,15 +350,18 @@ def test_a_gateway_that_is_killed_while_packets_wait_lets_none_through(queue, sc
     silence(t)
     wire = Wire(t.gw, "v0" if scope == "local" else "eth0")
     stack.add(wire, wire.finish)
+    client = socket.inet_aton(t.net.client_v4)
     asking = [Asking(t.client, t.v4, 8080) for _ in range(20)]
     until("all wait", lambda: queue_length(t.gw) == 20)
-    until("all are dialed", lambda: len(ports_of(wire.file.read_bytes())) >= 20)
-    t.ingress.kill()
+    until("all are dialed", lambda: len(clients_of(wire.file.read_bytes())) >= 20)
+    t.ingress.child.kill()
+    t.ingress.child.wait()
     # What is asked for again when the rules are gone would be in clear, and may be (interception.on_exit).
     for a in asking:
         a.sock.close()
-    until("the rules are gone", lambda: "TNG_" not in t.gw.run("iptables-save"))
-    assert not ports_of(wire.stop()) & {a.port for a in asking}
+    t.ingress.wait()  # the guard has ended as well
+    assert "TNG_" not in t.gw.run("iptables-save")
+    assert not clients_of(wire.stop()) & {(client, a.port) for a in asking}
 
 
 def queue_length(host):
@@ -359,9 +379,9 @@ def test_a_second_reader_of_the_queue_is_refused_by_name(queue, scene, tng):
     assert again.has_line(r"open_ports \"connect_first\": read netfilter queue \d+: another process reads it")
 
 
-def test_a_client_that_does_not_come_costs_its_tunnel_for_a_while_only(queue, scene, mode):
+def test_a_client_that_does_not_come_costs_its_tunnel_for_a_while_only(queue, scene):
     """A half-open scan: the answer to the first packet is answered with a reset."""
-    t = scene("connect_first", mode)
+    t = scene("connect_first")
     t.client.run("nft", "-f", "-", stdin="""
 table inet test {
   chain out {
