@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * load - the client and the service of a measurement, on loopback and bounded in time and count.
+ * load - the client and the service of a measurement, on loopback if not told otherwise, bounded in time and count.
  *
  * Whoever drives it measures what stands in between: a client prints "ready" when its connections
  * stand, waits for a line on standard input, does its exchanges, prints one line of JSON, and keeps
  * its connections until the end of standard input. What it has to do is named by its mode.
  */
+#include <arpa/inet.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -38,9 +39,10 @@ static const char usage[] =
 	"req    as conn, on connections that stay\n"
 	"idle   one byte comes down each connection; they are held, and used once more\n"
 	"check  B bytes up and B down, compared at both ends\n"
-	"All but serve: --time-limit S for preparing and for running.\n";
+	"All but serve: --time-limit S for preparing and for running, --host A (127.0.0.1).\n";
 
 struct arguments {
+	struct in_addr host;
 	uint16_t port;
 	unsigned clients;
 	uint64_t bytes;
@@ -69,6 +71,8 @@ static bool parse_argument(struct arguments *a, const char *name, const char *va
 {
 	char *end;
 
+	if (strcmp(name, "host") == 0)
+		return inet_pton(AF_INET, value, &a->host) == 1;
 	if (strcmp(name, "port") == 0)
 		return (a->port = (uint16_t)parse_number(value, 65535)) != 0;
 	if (strcmp(name, "clients") == 0)
@@ -90,6 +94,7 @@ static bool parse_argument(struct arguments *a, const char *name, const char *va
 static bool parse_arguments(struct arguments *a, int argc, char **argv)
 {
 	static const struct option names[] = {
+		{"host", required_argument, NULL, 0},
 		{"port", required_argument, NULL, 0},
 		{"clients", required_argument, NULL, 0},
 		{"bytes", required_argument, NULL, 0},
@@ -195,6 +200,7 @@ int main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (serving)
 		return serve(a.port, (unsigned)a.seconds);
+	o.host = a.host;
 	o.port = a.port;
 	o.clients = a.clients;
 	o.seconds = a.seconds;

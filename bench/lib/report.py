@@ -147,7 +147,7 @@ def describe(machine):
 
 # ---- for docs/performance.md ----
 
-def _markdown_table(rows):
+def markdown_table(rows):
     rows = list(rows)
     columns = max(map(len, rows))
     for i, row in enumerate(rows):
@@ -163,10 +163,10 @@ def as_markdown(summary, machine, command):
     for test in summary.tests:
         if summary.names(test):
             lines += [f"### {test.title[0].upper()}{test.title[1:]} (`{test.name}`)", "",
-                      *_markdown_table(_rows_of(summary, test)), ""]
+                      *markdown_table(_rows_of(summary, test)), ""]
     goals = [_goal_text(*g) for g in summary.goals()]
     if goals:
-        lines += ["### Goals", "", *_markdown_table([["test", "what", "of", "measured", "goal", ""], *goals]), ""]
+        lines += ["### Goals", "", *markdown_table([["test", "what", "of", "measured", "goal", ""], *goals]), ""]
     return "\n".join(lines)
 
 

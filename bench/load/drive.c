@@ -91,7 +91,7 @@ static bool client_begin(struct client *c)
 		begin_exchange(c);
 		return true;
 	}
-	c->fd = net_connect(d->o.port);
+	c->fd = net_connect(d->o.host, d->o.port);
 	if (c->fd < 0) {
 		client_fail(c);
 		return false;

@@ -7,12 +7,14 @@
 #pragma once
 
 #include <stdbool.h>
+#include <netinet/in.h>
 #include <stdint.h>
 
 #include "body.h"
 #include "histogram.h"
 
 struct drive_options {
+	struct in_addr host; /* 0: 127.0.0.1 */
 	uint16_t port;
 	unsigned clients;
 	struct exchange exchange;

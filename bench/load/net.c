@@ -65,11 +65,13 @@ int net_listen(uint16_t port)
 	return fd;
 }
 
-int net_connect(uint16_t port)
+int net_connect(struct in_addr address, uint16_t port)
 {
 	struct sockaddr_in addr = loopback(port);
 	int fd = open_socket();
 
+	if (address.s_addr != 0)
+		addr.sin_addr = address;
 	if (fd < 0)
 		return -1;
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 && errno != EINPROGRESS)

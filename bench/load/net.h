@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdint.h>
 
 uint64_t net_now_ns(void);
@@ -14,8 +15,8 @@ uint64_t net_now_ns(void);
 /* gives a descriptor that listens on 127.0.0.1; -1 and errno. */
 int net_listen(uint16_t port);
 
-/* gives a descriptor that is being connected to 127.0.0.1; -1 and errno. */
-int net_connect(uint16_t port);
+/* gives a descriptor that is being connected to the address (0: 127.0.0.1); -1 and errno. */
+int net_connect(struct in_addr address, uint16_t port);
 
 /* 0 when the connection stands, else the errno of its failure. */
 int net_error(int fd);
