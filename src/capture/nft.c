@@ -1,31 +1,97 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nft - nftables through its library. */
+/*
+ * nft - nftables through its library.
+ *
+ * The library is loaded with the first rules: it brings others along, and gateways that capture nothing would start
+ * later and take more memory for them.
+ */
 #include "capture/nft.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <nftables/libnftables.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define REASON_MAX 120
 
+#define LIBRARY "libnftables.so.1"
+
 struct nft_session {
 	struct nft_ctx *ctx;
 };
 
+/* ---- the library ---- */
+
+static struct {
+	__typeof__(nft_ctx_new) *ctx_new;
+	__typeof__(nft_ctx_free) *ctx_free;
+	__typeof__(nft_ctx_buffer_output) *buffer_output;
+	__typeof__(nft_ctx_buffer_error) *buffer_error;
+	__typeof__(nft_ctx_get_output_buffer) *get_output_buffer;
+	__typeof__(nft_ctx_get_error_buffer) *get_error_buffer;
+	__typeof__(nft_ctx_output_set_flags) *set_flags;
+	__typeof__(nft_run_cmd_from_buffer) *run;
+} library;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct err load_error;
+
+static void load_library(void)
+{
+	const struct {
+		const char *name;
+		void *to;
+	} functions[] = {
+		{ "nft_ctx_new", &library.ctx_new },
+		{ "nft_ctx_free", &library.ctx_free },
+		{ "nft_ctx_buffer_output", &library.buffer_output },
+		{ "nft_ctx_buffer_error", &library.buffer_error },
+		{ "nft_ctx_get_output_buffer", &library.get_output_buffer },
+		{ "nft_ctx_get_error_buffer", &library.get_error_buffer },
+		{ "nft_ctx_output_set_flags", &library.set_flags },
+		{ "nft_run_cmd_from_buffer", &library.run },
+	};
+	void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	const char *why;
+
+	for (size_t i = 0; handle != NULL && i < ARRAY_SIZE(functions); i++) {
+		void *function = dlsym(handle, functions[i].name);
+
+		if (function == NULL)
+			handle = NULL;
+		else
+			memcpy(functions[i].to, &function, sizeof(function));
+	}
+	if (handle != NULL)
+		return;
+	why = dlerror();
+	err_set(&load_error, ERR_SYSTEM,
+		"nftables: %s; install it (Debian: libnftables1), or write \"interception\": {\"backend\": \"iptables\"}",
+		why == NULL ? LIBRARY " is not as expected" : why);
+}
+
+/* ---- sessions ---- */
+
 struct nft_session *nft_open(struct err *e)
 {
-	struct nft_session *s = mem_new_of(struct nft_session);
+	struct nft_session *s;
 
-	s->ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+	pthread_once(&once, load_library);
+	if (load_error.kind != ERR_NONE) {
+		*e = load_error;
+		return NULL;
+	}
+	s = mem_new_of(struct nft_session);
+	s->ctx = library.ctx_new(NFT_CTX_DEFAULT);
 	if (s->ctx == NULL) {
 		err_set(e, ERR_SYSTEM, "libnftables gives no context");
 		free(s);
 		return NULL;
 	}
-	nft_ctx_buffer_output(s->ctx);
-	nft_ctx_buffer_error(s->ctx);
-	nft_ctx_output_set_flags(s->ctx, NFT_CTX_OUTPUT_NUMERIC_ALL);
+	library.buffer_output(s->ctx);
+	library.buffer_error(s->ctx);
+	library.set_flags(s->ctx, NFT_CTX_OUTPUT_NUMERIC_ALL);
 	return s;
 }
 
@@ -33,7 +99,7 @@ void nft_close(struct nft_session *s)
 {
 	if (s == NULL)
 		return;
-	nft_ctx_free(s->ctx);
+	library.ctx_free(s->ctx);
 	free(s);
 }
 
@@ -43,7 +109,7 @@ void nft_close(struct nft_session *s)
  */
 static int say_failed(struct nft_session *s, const char *what, struct err *e)
 {
-	const char *text = nft_ctx_get_error_buffer(s->ctx);
+	const char *text = library.get_error_buffer(s->ctx);
 	const char *reason = text != NULL ? strstr(text, "Error: ") : NULL;
 	const char *line;
 	int reason_len, line_len;
@@ -62,7 +128,7 @@ static int say_failed(struct nft_session *s, const char *what, struct err *e)
 int nft_load(struct nft_session *s, const char *text, const char *what, struct err *e)
 {
 	errno = 0;
-	if (nft_run_cmd_from_buffer(s->ctx, text) != 0)
+	if (library.run(s->ctx, text) != 0)
 		return say_failed(s, what, e);
 	return 0;
 }
@@ -71,6 +137,6 @@ int nft_ask(struct nft_session *s, const char *text, struct buf *out, struct err
 {
 	if (nft_load(s, text, text, e) != 0)
 		return -1;
-	buf_append_str(out, nft_ctx_get_output_buffer(s->ctx));
+	buf_append_str(out, library.get_output_buffer(s->ctx));
 	return 0;
 }
