@@ -94,6 +94,7 @@ static struct doctor_needs needs_of(const struct config *c)
 		if (entry->transparency.in || entry->transparency.out)
 			n.transparent = n.capture = true;
 	}
+	n.bridge = n.capture && doctor_needs_bridge(c);
 	n.iptables = n.capture && (c->interception.backend == BACKEND_IPTABLES || n.ipset);
 	n.nft = n.capture && c->interception.backend == BACKEND_NFT;
 	n.any_backend = n.capture && !n.iptables && c->interception.backend == BACKEND_AUTO;

@@ -17,6 +17,7 @@ struct doctor_needs {
 	bool cgroup;
 	bool queue;	  /* NFQUEUE */
 	bool forward;	  /* what passes through this host */
+	bool bridge;	  /* what passes through a bridge of this host */
 	bool transparent; /* sockets with foreign addresses */
 	bool nft;	  /* by the back end that is configured */
 	bool iptables;
@@ -29,6 +30,10 @@ void doctor_add(struct doctor_report *r, const char *group, const char *name, en
 		const char *advice, const char *fmt, ...) PRINTF_LIKE(7, 8);
 
 bool doctor_has_capability(cap_value_t which);
+
+/* doctor_bridge.c: whether it captures there; and the rules that stand, port by port. */
+bool doctor_needs_bridge(const struct config *c);
+void doctor_look_at_bridge_rules(const struct config *c, const char *table, bool nft, struct doctor_report *r);
 
 /* doctor_scratch.c: the kernel's features; doctor_host.c: rights, tools, settings; doctor_running.c: what stands. */
 void doctor_try_kernel(const struct doctor_needs *needs, struct doctor_report *r);

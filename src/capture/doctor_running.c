@@ -222,6 +222,7 @@ static void look_at_rules(const struct config *c, struct doctor_report *r)
 		   nft	 ? "stand (nft)" :
 		   found ? "stand (iptables)" :
 			   "there are none");
+	doctor_look_at_bridge_rules(c, table, nft, r);
 	if (route_find(c->interception.protocol, &routes, &e) != 0)
 		doctor_add(r, STANDING, "routes", DOCTOR_UNKNOWN, true, NULL, "%s", e.text);
 	for (size_t i = 0; i < c->entry_count; i++) {

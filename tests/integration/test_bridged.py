@@ -1,6 +1,8 @@
 """What passes through a bridge is captured there (interception.md 4.3), with rules of ours, in network namespaces."""
+import json
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -203,6 +205,28 @@ def test_bridged_packets_that_pass_iptables_are_told_at_the_start_and_by_the_doc
     assert t.ingress.stop() == 0
     again = tng(**t.ingress.config, within=t.br.within, name="again")
     assert again.has_line(r"WARN interception: .*net\.bridge\.bridge-nf-call-iptables is 1")
+    assert checks(t)["settings", "bridge-nf-call-iptables"] == "fail"
+    t.br.run("sysctl", "-q", "-w", "net.bridge.bridge-nf-call-iptables=0")
+    assert checks(t)["settings", "bridge-nf-call-iptables"] == "ok"
+
+
+def checks(t):
+    command = [*t.br.within, BINARY, "doctor", "--json", "--config-content", json.dumps(t.ingress.config)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    return {(c["group"], c["name"]): c["result"] for c in json.loads(done.stdout)["checks"]}
+
+
+def test_the_doctor_sees_a_port_that_has_come_later_and_another_address(bridged, backend):
+    t = bridged()
+    found = checks(t)
+    assert (found["rules", "eth0"], found["rules", "eth1"]) == ("ok", "ok")
+    t.br.lines("""
+        ip link add later address fe:ff:ff:ff:ff:fe type veth peer name later-peer
+        ip link set later master br0""")
+    found = checks(t)
+    assert (found["rules", "eth0"], found["rules", "later"]) == ("ok", "fail")
+    t.br.run("ip", "link", "set", "br0", "address", "02:00:00:00:00:01")
+    assert checks(t)["rules", "eth0"] == ("warn" if backend == "nft" else "ok")
 
 
 @pytest.mark.parametrize("backend", ["iptables"])
