@@ -2,6 +2,7 @@
 /* ebtables - the tool of bridges. */
 #include "capture/ebtables.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,14 @@ struct listing {
 	size_t count;
 	struct buf jumps; /* targets of PREROUTING, a line for each */
 };
+
+/* The system's choice of flavour, else the one that comes with iptables. gives a string, or NULL. */
+static char *find_tool(void)
+{
+	char *tool = tool_find("ebtables");
+
+	return tool != NULL ? tool : tool_find("ebtables-nft");
+}
 
 /* ---- one command ---- */
 
@@ -227,13 +236,12 @@ static int remove_old_rules(const char *tool, const struct listing *l, struct er
 	return 0;
 }
 
+/* Each line ends with a newline. */
 static bool has_line(struct buf *lines, const char *line, size_t len)
 {
 	for (const char *at = buf_str(lines); *at != '\0'; at += strcspn(at, "\n") + 1) {
 		if (strcspn(at, "\n") == len && strncmp(at, line, len) == 0)
 			return true;
-		if (at[strcspn(at, "\n")] == '\0')
-			break;
 	}
 	return false;
 }
@@ -257,14 +265,15 @@ static int fill(const char *tool, struct listing *l, const char *rules, struct e
 
 int ebtables_apply(const char *instance, struct bytes rules, struct err *e)
 {
-	char *tool = tool_find("ebtables");
+	char *tool = find_tool();
 	char *text = mem_strndup((const char *)rules.data, rules.len);
 	struct listing l = { 0 };
 	int rc = 0;
 
 	if (tool == NULL) {
-		rc = err_set(e, ERR_CONFIG, "ebtables is not installed, which takes out of a bridge what is captured "
-					    "(apt-get install ebtables, or interception.backend nft)");
+		rc = err_set(e, ERR_CONFIG,
+			     "ebtables is not installed, which takes out of a bridge what is captured (apt-get install "
+			     "ebtables, or interception.backend nft)");
 		goto out;
 	}
 	rc = list(tool, &l, e);
@@ -286,7 +295,7 @@ int ebtables_remove(const char *instance, struct err *e)
 
 void ebtables_find(struct buf *names)
 {
-	char *tool = has_table() ? tool_find("ebtables") : NULL;
+	char *tool = has_table() ? find_tool() : NULL;
 	struct listing l = { 0 };
 	struct err ignored;
 	bool ok = tool != NULL && list(tool, &l, &ignored) == 0;

@@ -1,6 +1,7 @@
 """What passes through a bridge is captured there (interception.md 4.3), with rules of ours, in network namespaces."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -22,6 +23,8 @@ FULL = {"in": True, "out": True}
 @pytest.fixture(scope="module", autouse=True)
 def namespaces():
     skip_without_namespaces()
+    if shutil.which("ebtables") is None:
+        pytest.skip("ebtables is not installed")
 
 
 @pytest.fixture(params=["nft", "iptables"])
@@ -118,6 +121,24 @@ def test_other_traffic_passes_the_bridge_as_before(bridged):
     exchange(t, (t.server_v6, 9090), b"another port")
     t.egress.stop()
     exchange(t, (t.server_v4, 8080), b"excluded")
+    assert t.ingress.flows() == []
+
+
+@pytest.mark.parametrize("forwarding", [0, 1])
+def test_ipv6_that_is_refused_does_not_pass_the_bridge(bridged, forwarding):
+    """Where this host forwards, by a reset; else by silence."""
+    t = bridged(ipv6="reject")
+    t.br.sysctl(net__ipv6__conf__all__forwarding=forwarding)
+    t.egress.stop()  # the service would answer in clear
+    with t.cl, pytest.raises(ConnectionRefusedError if forwarding else TimeoutError):
+        services.connect((t.server_v6, 8080), 1)
+    exchange(t, (t.server_v6, 9090), b"another port")
+
+
+def test_ipv6_that_is_none_of_ours_passes_the_bridge(bridged):
+    t = bridged(ipv6="bypass")
+    t.egress.stop()
+    exchange(t, (t.server_v6, 8080), b"in clear")
     assert t.ingress.flows() == []
 
 

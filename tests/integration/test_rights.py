@@ -173,3 +173,13 @@ def test_certificates_that_only_root_may_override_are_read_before_the_rights_go(
                                                     "policy_ids": ["default"]})
     gateway = tng(add_ingress=[made], within=host.within, wait="ready")
     assert rights_of(gateway.pid)[0] == 0
+
+
+def test_a_socket_of_the_agent_must_be_open_to_root_like_to_anybody(host, tng, lab):
+    socket = lab.aa.removeprefix("unix://")
+    os.chown(socket, 65534, 65534)
+    os.chmod(socket, 0o600)
+    gateway = tng(add_egress=[entry(("127.0.0.1", 9000), 9001, attest=lab.attest())], within=host.within, wait="ready")
+    gateway.wait_line(r"add_egress\[0\].*Permission denied")
+    os.chmod(socket, 0o666)
+    gateway.wait_evidence()
