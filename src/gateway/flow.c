@@ -34,7 +34,6 @@ struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const s
 	list_init(&f->session);
 	list_init(&f->link);
 	list_append(&gw->flows, &f->link);
-	timer_init(&f->idle, on_idle);
 	gw->flow_count++;
 	atomic_fetch_add_explicit(&gw->load, 1, memory_order_relaxed);
 	gateway_count_flow(gw->gateway, descriptors);
@@ -149,6 +148,13 @@ static enum reason relay_reason(const struct flow *f, enum relay_end end)
 	return f->tls != NULL && f->tls->truncated ? REASON_TUNNEL_TRUNCATED : REASON_TUNNEL_RESET;
 }
 
+static uint64_t bytes_of_flow(const struct flow *f, bool to_far)
+{
+	if (f->state != FLOW_RELAYING)
+		return 0;
+	return to_far ? f->relay.to_far.bytes : f->relay.to_near.bytes;
+}
+
 /* What a reason alone does not tell. */
 static bool explain(const struct flow *f, enum reason reason, struct err *why)
 {
@@ -158,7 +164,7 @@ static bool explain(const struct flow *f, enum reason reason, struct err *why)
 		err_set(why, ERR_PEER, "from an address that is not in proxy_protocol.accept_from");
 		return true;
 	}
-	if (reason != REASON_TUNNEL_TRUNCATED || f->relay.to_far.bytes + f->relay.to_near.bytes > 0)
+	if (reason != REASON_TUNNEL_TRUNCATED || bytes_of_flow(f, true) + bytes_of_flow(f, false) > 0)
 		return false;
 	err_set(why, ERR_PEER, "the other gateway closed a new tunnel; if it refused us, its log says why");
 	return true;
@@ -192,7 +198,9 @@ static void relay(struct flow *f, struct stream *near, struct stream *far)
 	struct gateway_worker *gw = f->lane->gw;
 	unsigned idle_ms = gw->gateway->config->timeouts.idle_ms;
 
+	/* From here on the memory of what it took to open it is the relay's. */
 	f->state = FLOW_RELAYING;
+	timer_init(&f->idle, on_idle);
 	f->relay_events.finished = on_finished;
 	relay_start(&f->relay, &gw->base, near, far, gw->gateway->config->timeouts.linger_ms, &f->relay_events);
 	if (idle_ms > 0)
@@ -205,7 +213,7 @@ static void on_announced(struct announcement_events *self)
 
 	announcement_free(f->announcement);
 	f->announcement = NULL;
-	relay(f, f->relay.near, f->relay.far);
+	relay(f, f->near, f->far);
 }
 
 static void on_announcement_failed(struct announcement_events *self, enum io_result result)
@@ -230,8 +238,8 @@ void flow_relay(struct flow *f, struct stream *near, struct stream *far)
 		relay(f, near, far);
 		return;
 	}
-	f->relay.near = near;
-	f->relay.far = far;
+	f->near = near;
+	f->far = far;
 	f->announcement_events.announced = on_announced;
 	f->announcement_events.failed = on_announcement_failed;
 	announcement_start(f->announcement, &gw->base, far, gw->gateway->config->timeouts.connect_ms,
@@ -275,7 +283,7 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 		  decision(f, reason), f->attested ? " attested(" : "", f->attested ? f->tee : "", f->attested ? ")" : "",
 		  reason_word(reason), why == NULL ? "" : ": ", why == NULL ? "" : why->text,
 		  (unsigned long long)(now - f->started_ms) / 1000, (unsigned long long)(now - f->started_ms) % 1000,
-		  (unsigned long long)f->relay.to_far.bytes, (unsigned long long)f->relay.to_near.bytes, left_out);
+		  (unsigned long long)bytes_of_flow(f, true), (unsigned long long)bytes_of_flow(f, false), left_out);
 }
 
 /*
@@ -321,11 +329,14 @@ static void flow_free(struct flow *f)
 	struct gateway_worker *gw = f->lane->gw;
 	struct egress_session *owner = f->session_owner;
 
-	timer_cancel(gw->base.loop, &f->idle);
 	announcement_free(f->announcement);
-	dial_cancel(f->dial);
-	secure_cancel(f->secure);
-	session_open_cancel(f->opening);
+	if (f->state == FLOW_RELAYING) {
+		timer_cancel(gw->base.loop, &f->idle);
+	} else {
+		dial_cancel(f->dial);
+		secure_cancel(f->secure);
+		session_open_cancel(f->opening);
+	}
 	list_remove(&f->session);
 	list_remove(&f->link);
 	gw->flow_count--;
@@ -355,16 +366,18 @@ void flow_close(struct flow *f, enum reason reason, const struct err *why)
 {
 	struct gateway_worker *gw = f->lane->gw;
 
-	greeting_cancel(f->greeting);
-	f->greeting = NULL;
+	if (f->state != FLOW_RELAYING) {
+		greeting_cancel(f->greeting);
+		f->greeting = NULL;
+	}
 	if (f->knock != 0)
 		knock_ended(f);
 	if (f->state == FLOW_OPENING && is_refusal(f, reason, why))
 		interception_refused(gw->gateway, f->lane->entry->conf, &f->to.addr);
 	log_end(f, reason, why);
 	counter_add(&gw->counters.ends[reason], 1);
-	counter_add(&gw->counters.bytes_to_far, f->relay.to_far.bytes);
-	counter_add(&gw->counters.bytes_to_near, f->relay.to_near.bytes);
+	counter_add(&gw->counters.bytes_to_far, bytes_of_flow(f, true));
+	counter_add(&gw->counters.bytes_to_near, bytes_of_flow(f, false));
 	close_streams(f, reason);
 	flow_free(f);
 }

@@ -37,45 +37,53 @@ struct flow {
 	struct list session; /* egress: in the session's flows; ingress: in the lane's knocks */
 	struct egress_session *session_owner;
 	struct lane *lane;
+	uint64_t knock; /* the gate's serial, until its client has come; 0: there is one */
+	uint64_t started_ms;
 	uint32_t id;
-	uint64_t knock;	     /* the gate's serial, until its client has come; 0: there is one */
-	enum flow_state state;
-	bool reported;	/* counted and to be logged: false for a connection that became a session */
+	enum flow_state state : 8;
+	bool reported; /* counted and to be logged: false for a connection that became a session */
 	bool counted;
 	bool attested;
 	bool from_mux;
 	uint8_t descriptors;
 	char tee[16];
-	uint64_t started_ms;
 	struct sock_addr client;
 	struct endpoint to;
 	struct sock_stream sock;   /* fd -1 while there is none */
-	struct stream_events sock_events;
 	struct record_stream *tls; /* raw tunnel */
 	struct mux_stream *mux;	   /* multiplexed tunnel */
-	struct stream_events mux_events; /* of the tunnel, before the relay */
-	struct dial *dial;
-	struct secure *secure;
-	struct session_open *opening;
-	struct greeting *greeting;
 	struct announcement *announcement; /* what the far side is told first; until it has been */
 	union {
-		struct {
-			struct greeting_events greeting_events;
-			void (*begin)(struct flow *f);
+		struct { /* until FLOW_RELAYING */
+			struct stream_events sock_events;
+			struct stream_events mux_events; /* of the tunnel */
+			struct dial *dial;
+			struct secure *secure;
+			struct session_open *opening;
+			struct greeting *greeting;
+			struct stream *near; /* while the announcement is on its way, or the client */
+			struct stream *far;
+			struct secure_events secure_events;
+			union {
+				struct {
+					struct greeting_events greeting_events;
+					void (*begin)(struct flow *f);
+				};
+				struct announcement_events announcement_events;
+				struct {
+					struct timer timer;
+					uint64_t until_ms;
+				} kept;
+				struct dial_events dial_events;
+				struct session_open_events open_events;
+			};
 		};
-		struct announcement_events announcement_events;
-		struct {
-			struct timer timer;
-			uint64_t until_ms;
-		} kept;
-		struct dial_events dial_events;
-		struct session_open_events open_events;
+		struct { /* FLOW_RELAYING */
+			struct relay relay;
+			struct relay_events relay_events;
+			struct timer idle;
+		};
 	};
-	struct secure_events secure_events;
-	struct relay relay;
-	struct relay_events relay_events;
-	struct timer idle;
 };
 
 struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct endpoint *to,

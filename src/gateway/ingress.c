@@ -156,7 +156,7 @@ static void begin(struct flow *f)
 static void begin_expected(struct flow *f)
 {
 	if (watch_client(f))
-		flow_relay(f, &f->sock.stream, f->relay.far);
+		flow_relay(f, &f->sock.stream, f->far);
 }
 
 static uint8_t descriptors_of(const struct lane *lane)
@@ -197,7 +197,7 @@ static void take_expected(struct lane *lane, const struct captured *c)
 		take_unexpected(lane, c);
 		return;
 	}
-	f->relay.far = far;
+	f->far = far;
 	take_socket(f, c->fd, begin_expected);
 }
 
