@@ -12,7 +12,7 @@ import pytest
 from harness import services
 from harness.gateway import BINARY
 from harness.netns import Bridged, Wire, skip_without_namespaces
-from harness.services import Echo, receive
+from harness.services import Echo, Service, receive
 from harness.wait import until
 
 SECRET = b"this must never be seen on a wire" * 3
@@ -257,3 +257,45 @@ def test_an_ipset_is_refused_where_it_cannot_be_asked(stack, tng, backend):
                   within=t.br.within, wait=None, **interception(t.br, backend))
     assert gateway.wait() == 1
     assert gateway.has_line(r"add_ingress\[0\]\.netfilter: an ipset cannot be used for what passes through a bridge")
+
+
+EGRESS_TYPES = {
+    "explicit": {},
+    "out": {"out": True},
+    "both": {"in": True, "out": True},
+}
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+@pytest.mark.parametrize("kind", EGRESS_TYPES)
+def test_a_bridge_may_hold_the_egress(stack, tng, backend, kind, family):
+    """cl has the ingress; the service in sv has no gateway, and what passes to it through br is the tunnel."""
+    t = Bridged.on(stack)
+    client, server = (t.client_v4, t.server_v4) if family == "v4" else (t.client_v6, t.server_v6)
+    dst = {"capture_dst": {"host": server, "port": 8080}}
+    egress = tng(add_egress=[{"netfilter": {**dst, "transparency": EGRESS_TYPES[kind]}, "no_ra": True}],
+                 within=t.br.within, name="egress", **interception(t.br, backend))
+    tng(add_ingress=[{"netfilter": dst, "no_ra": True}], within=t.cl.within, name="ingress",
+        **interception(t.cl, backend))
+    with t.sv:
+        service = Service("::" if family == "v6" else "0.0.0.0", 8080)
+    stack.add(service, service.close)
+    wire = Wire(t.br, "eth1")
+    stack.add(wire, wire.finish)
+    with t.cl:
+        app = services.connect((server, 8080))
+    app.sendall(SECRET)
+    conn = service.accept()
+    assert receive(conn, len(SECRET)) == SECRET
+    big = os.urandom(200000)
+    sender = threading.Thread(target=conn.sendall, args=(big,))
+    sender.start()
+    assert receive(app, len(big)) == big
+    sender.join()
+    own = "192.168.56.11" if family == "v4" else "fd56::11"
+    assert conn.getpeername()[0] == (own if kind == "explicit" else client)
+    app.close()
+    conn.close()
+    assert egress.wait_flow().reason == "done"
+    traffic = wire.stop()
+    assert b"\x16\x03\x01" in traffic and SECRET[:20] not in traffic
