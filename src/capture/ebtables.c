@@ -12,17 +12,7 @@
 #define WORDS_MAX 32
 #define PREFIX "TNG_"
 
-struct chain_seen {
-	char *name;
-	unsigned rules;
-	bool wanted;
-};
-
-struct listing {
-	struct chain_seen *chains;
-	size_t count;
-	struct buf jumps; /* targets of PREROUTING, a line for each */
-};
+#define ENTRIES_MAX 1000000 /* of a chain; more than the tool could list in its time */
 
 /* The system's choice of flavour, else the one that comes with iptables. gives a string, or NULL. */
 static char *find_tool(void)
@@ -91,26 +81,35 @@ static bool has_table(void)
 }
 
 /* "Bridge chain: NAME, entries: 2, policy: RETURN" */
-static void take_chain(struct listing *l, const char *line)
+static int take_chain(struct ebtables_listing *l, const char *line, struct err *e)
 {
 	static const char start[] = "Bridge chain: ";
 	static const char entries[] = ", entries: ";
 	const char *name = line + sizeof(start) - 1;
 	const char *at;
+	char *end;
+	unsigned long count;
 
 	if (strncmp(line, start, sizeof(start) - 1) != 0)
-		return;
+		return 0;
 	at = strstr(name, entries);
-	if (at == NULL)
-		return;
-	l->chains = mem_resize(l->chains, (l->count + 1) * sizeof(*l->chains));
-	l->chains[l->count++] = (struct chain_seen){
+	if (at == NULL || at == name)
+		return err_set(e, ERR_SYSTEM, "ebtables: not the line of a chain: %.80s", line);
+	count = strtoul(at + sizeof(entries) - 1, &end, 10);
+	if (strncmp(end, ", policy: ", 10) != 0 || count > ENTRIES_MAX)
+		return err_set(e, ERR_SYSTEM, "ebtables: not the line of a chain: %.80s", line);
+	if (l->count == EBTABLES_CHAINS_MAX)
+		return err_set(e, ERR_LIMIT, "ebtables: more than %d chains", EBTABLES_CHAINS_MAX);
+	if ((l->count & (l->count - 1)) == 0)
+		l->chains = mem_resize(l->chains, MAX(l->count * 2, (size_t)1) * sizeof(*l->chains));
+	l->chains[l->count++] = (struct ebtables_chain){
 		.name = mem_strndup(name, (size_t)(at - name)),
-		.rules = (unsigned)strtoul(at + sizeof(entries) - 1, NULL, 10),
+		.rules = (unsigned)count,
 	};
+	return 0;
 }
 
-static void take_jump(struct listing *l, const char *line)
+static void take_jump(struct ebtables_listing *l, const char *line)
 {
 	const char *jump = strstr(line, "-j ");
 
@@ -118,32 +117,44 @@ static void take_jump(struct listing *l, const char *line)
 		buf_format(&l->jumps, "%.*s\n", (int)strcspn(jump + 3, " "), jump + 3);
 }
 
-static int list(const char *tool, struct listing *l, struct err *e)
+int ebtables_listing_parse(struct bytes text, struct ebtables_listing *l, struct err *e)
 {
-	struct buf text = { 0 };
-	char *rest;
-	int rc;
+	char *copy = mem_strndup((const char *)text.data, text.len);
+	char *rest = copy;
+	int rc = 0;
 
-	*l = (struct listing){ 0 };
-	rc = run(tool, "-L", &text, e);
-	rest = (char *)(uintptr_t)buf_str(&text);
-	for (char *line = strsep(&rest, "\n"); rc == 0 && line != NULL; line = strsep(&rest, "\n")) {
-		take_chain(l, line);
+	*l = (struct ebtables_listing){ 0 };
+	for (char *line = strsep(&rest, "\n"); line != NULL && rc == 0; line = strsep(&rest, "\n")) {
+		rc = take_chain(l, line, e);
 		take_jump(l, line);
 	}
+	free(copy);
+	return rc;
+}
+
+static int list(const char *tool, struct ebtables_listing *l, struct err *e)
+{
+	struct buf text = { 0 };
+	int rc;
+
+	*l = (struct ebtables_listing){ 0 };
+	rc = run(tool, "-L", &text, e);
+	if (rc == 0)
+		rc = ebtables_listing_parse(buf_bytes(&text), l, e);
 	buf_release(&text);
 	return rc;
 }
 
-static void listing_release(struct listing *l)
+void ebtables_listing_release(struct ebtables_listing *l)
 {
 	for (size_t i = 0; i < l->count; i++)
 		free(l->chains[i].name);
 	free(l->chains);
 	buf_release(&l->jumps);
+	*l = (struct ebtables_listing){ 0 };
 }
 
-static struct chain_seen *find_chain(const struct listing *l, const char *name)
+static struct ebtables_chain *find_chain(const struct ebtables_listing *l, const char *name)
 {
 	for (size_t i = 0; i < l->count; i++) {
 		if (strcmp(l->chains[i].name, name) == 0)
@@ -178,14 +189,14 @@ static bool is_of(const char *chain, const char *instance)
 /* ---- the change ---- */
 
 /* A jump that stands twice is taken twice. */
-static int remove_jumps(const char *tool, const struct listing *l, const char *instance, struct err *e)
+static int remove_jumps(const char *tool, const struct ebtables_listing *l, const char *instance, struct err *e)
 {
 	char *copy = mem_strdup(buf_str((struct buf *)(uintptr_t)&l->jumps));
 	char *rest = copy;
 	int rc = 0;
 
 	for (char *to = strsep(&rest, "\n"); to != NULL && rc == 0; to = strsep(&rest, "\n")) {
-		const struct chain_seen *c = find_chain(l, to);
+		const struct ebtables_chain *c = find_chain(l, to);
 
 		if (c != NULL && !c->wanted && is_of(to, instance))
 			rc = run_format(tool, e, "-D PREROUTING -j %s", to);
@@ -194,7 +205,7 @@ static int remove_jumps(const char *tool, const struct listing *l, const char *i
 	return rc;
 }
 
-static int remove_unwanted(const char *tool, const struct listing *l, const char *instance, struct err *e)
+static int remove_unwanted(const char *tool, const struct ebtables_listing *l, const char *instance, struct err *e)
 {
 	int rc = remove_jumps(tool, l, instance, e);
 
@@ -209,9 +220,9 @@ static int remove_unwanted(const char *tool, const struct listing *l, const char
 	return rc;
 }
 
-static int apply_line(const char *tool, const struct listing *l, const char *line, struct err *e)
+static int apply_line(const char *tool, const struct ebtables_listing *l, const char *line, struct err *e)
 {
-	struct chain_seen *c;
+	struct ebtables_chain *c;
 
 	if (line[0] == '-')
 		return run(tool, line, NULL, e);
@@ -225,7 +236,7 @@ static int apply_line(const char *tool, const struct listing *l, const char *lin
 }
 
 /* Those that stood before the new ones. */
-static int remove_old_rules(const char *tool, const struct listing *l, struct err *e)
+static int remove_old_rules(const char *tool, const struct ebtables_listing *l, struct err *e)
 {
 	for (size_t i = 0; i < l->count; i++) {
 		for (unsigned k = 0; l->chains[i].wanted && k < l->chains[i].rules; k++) {
@@ -246,7 +257,7 @@ static bool has_line(struct buf *lines, const char *line, size_t len)
 	return false;
 }
 
-static int fill(const char *tool, struct listing *l, const char *rules, struct err *e)
+static int fill(const char *tool, struct ebtables_listing *l, const char *rules, struct err *e)
 {
 	char *copy = mem_strdup(rules);
 	char *rest = copy;
@@ -267,7 +278,7 @@ int ebtables_apply(const char *instance, struct bytes rules, struct err *e)
 {
 	char *tool = find_tool();
 	char *text = mem_strndup((const char *)rules.data, rules.len);
-	struct listing l = { 0 };
+	struct ebtables_listing l = { 0 };
 	int rc = 0;
 
 	if (tool == NULL) {
@@ -282,7 +293,7 @@ int ebtables_apply(const char *instance, struct bytes rules, struct err *e)
 	if (rc == 0)
 		rc = remove_unwanted(tool, &l, instance, e);
 out:
-	listing_release(&l);
+	ebtables_listing_release(&l);
 	free(text);
 	free(tool);
 	return rc;
@@ -296,7 +307,7 @@ int ebtables_remove(const char *instance, struct err *e)
 void ebtables_find(struct buf *names)
 {
 	char *tool = has_table() ? find_tool() : NULL;
-	struct listing l = { 0 };
+	struct ebtables_listing l = { 0 };
 	struct err ignored;
 	bool ok = tool != NULL && list(tool, &l, &ignored) == 0;
 
@@ -307,6 +318,6 @@ void ebtables_find(struct buf *names)
 			buf_format(names, "%s\n", l.chains[i].name);
 		free(instance);
 	}
-	listing_release(&l);
+	ebtables_listing_release(&l);
 	free(tool);
 }

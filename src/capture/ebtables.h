@@ -28,5 +28,24 @@ int ebtables_remove(const char *instance, struct err *e) MUST_CHECK;
  */
 void ebtables_find(struct buf *names);
 
+/* What stands: chains of table nat, and where PREROUTING leads, a line for each jump. */
+#define EBTABLES_CHAINS_MAX 65536
+
+struct ebtables_chain {
+	char *name;
+	unsigned rules;
+	bool wanted;
+};
+
+struct ebtables_listing {
+	struct ebtables_chain *chains;
+	size_t count;
+	struct buf jumps;
+};
+
+/* The text of "ebtables -L". ebtables_listing_release(), also after a failure. */
+int ebtables_listing_parse(struct bytes text, struct ebtables_listing *l, struct err *e) MUST_CHECK;
+void ebtables_listing_release(struct ebtables_listing *l);
+
 /* "TNG_0_BRIDGE_PRE" is of instance "0". gives a string; NULL: not ours. */
 char *ebtables_instance_of(const char *chain);
