@@ -182,14 +182,15 @@ static void of_many_keys_the_last_ones_are_kept(void **state)
 
 static void a_key_of_one_context_is_not_given_to_another(void **state)
 {
-	struct err e;
-	struct libctx *second = libctx_new(&e);
+	struct libctx *second;
 	struct signer s;
+	struct err e;
 	unsigned long spared;
 	EVP_PKEY *key;
 
 	(void)state;
 	need_filter();
+	second = libctx_new(&e);
 	signer_make(&s, "P-256");
 	EVP_PKEY_free(decode(lib, s.spki, s.len));
 	spared = libctx_keys_spared();
