@@ -32,7 +32,7 @@ struct guard *guard_start(const struct interception_conf *conf, const struct rul
 /* Replays a dead instance's journal, then makes the rules. Blocks until they stand; all or nothing. */
 int guard_apply(struct guard *g, struct err *e) MUST_CHECK;
 
-/* The tools that it works with take CAP_NET_RAW (iptables-legacy); who stands in for it does then. */
+/* The tools that it works with take CAP_NET_RAW (iptables-legacy, an ipset); who stands in for it does then. */
 bool guard_needs_raw(const struct guard *g);
 
 /* Readable when the guard has gone, which it never does by itself while rules stand. */

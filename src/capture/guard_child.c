@@ -478,7 +478,8 @@ int guard_child_run(struct guard_child *c)
 		instance_end(c->instance);
 		return 1;
 	}
-	drop_rights(applier_backend(h.applier) == JOURNAL_IPTABLES_LEGACY);
+	/* For an ipset iptables asks through a raw socket. */
+	drop_rights(applier_backend(h.applier) == JOURNAL_IPTABLES_LEGACY || rules_need_iptables(c->rules));
 	answer(&h, 0, NULL);
 	status = serve(&h);
 	buf_release(&h.refusals);
