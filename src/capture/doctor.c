@@ -112,6 +112,8 @@ void doctor_examine(const struct doctor_options *options, struct doctor_report *
 	doctor_look_at_host(&needs, report);
 	doctor_try_kernel(&needs, report);
 	doctor_look_at_running(options, &needs, report);
+	if (options->config != NULL && (options->probe || doctor_report_fails(report)))
+		doctor_add_wire(options->config, report);
 }
 
 /* ---- printing ---- */

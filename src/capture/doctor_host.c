@@ -73,8 +73,8 @@ static void look_at_rights(const struct doctor_needs *needs, struct doctor_repor
 		   "(docker), in a "
 		   "user namespace (unshare -Urn, pasta); or use mapping, or interception.backend none",
 		   admin ? "there" : "missing");
-	doctor_add(r, RIGHTS, "CAP_NET_RAW", raw ? DOCTOR_OK : DOCTOR_NOTE, false, "iptables-legacy needs it as well",
-		   raw ? "there" : "missing");
+	doctor_add(r, RIGHTS, "CAP_NET_RAW", raw ? DOCTOR_OK : DOCTOR_FAIL, needs->ipset,
+		   "iptables-legacy and an ipset need it as well: give it as CAP_NET_ADMIN", raw ? "there" : "missing");
 	/* "0 0 4294967295" is the initial one's. */
 	if (read_line("/proc/self/uid_map", text, sizeof(text)) && strstr(text, "4294967295") == NULL)
 		doctor_add(r, RIGHTS, "user namespace", DOCTOR_NOTE, needs->capture,

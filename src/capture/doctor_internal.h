@@ -35,6 +35,17 @@ bool doctor_has_capability(cap_value_t which);
 bool doctor_needs_bridge(const struct config *c);
 void doctor_look_at_bridge_rules(const struct config *c, const char *table, bool nft, struct doctor_report *r);
 
+/* doctor_rules.c: the rules that stand, line by line against the configuration's; how often each has been met. */
+void doctor_compare_rules(const struct config *c, const char *table, bool nft, struct doctor_report *r);
+void doctor_look_at_hits(const struct config *c, bool nft, struct doctor_report *r);
+
+/* doctor_wire.c */
+void doctor_add_wire(const struct config *c, struct doctor_report *r);
+
+/* doctor_scratch.c, for a child: standard error goes nowhere; this process is alone in a new network namespace. */
+void doctor_silence(void);
+int doctor_enter_scratch(void) MUST_CHECK;
+
 /* doctor_scratch.c: the kernel's features; doctor_host.c: rights, tools, settings; doctor_running.c: what stands. */
 void doctor_try_kernel(const struct doctor_needs *needs, struct doctor_report *r);
 void doctor_look_at_host(const struct doctor_needs *needs, struct doctor_report *r);

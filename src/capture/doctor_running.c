@@ -103,6 +103,8 @@ static char *table_of(const struct config *c)
 							    mem_format("tng_%s", c->interception.instance);
 }
 
+enum rules_seen { RULES_NONE, RULES_NFT, RULES_IPTABLES };
+
 /* true when the table stands; its text goes to out, for the ports in it. */
 static bool find_nft(const char *table, struct buf *out)
 {
@@ -208,7 +210,7 @@ static void look_at_route(const struct config *c, const struct entry_conf *entry
 			   mark);
 }
 
-static void look_at_rules(const struct config *c, struct doctor_report *r)
+static void look_at_rules(const struct config *c, enum rules_seen *seen, struct doctor_report *r)
 {
 	char *table = table_of(c);
 	struct buf rules = { 0 };
@@ -217,11 +219,14 @@ static void look_at_rules(const struct config *c, struct doctor_report *r)
 	bool nft = find_nft(table, &rules);
 	bool found = nft || find_iptables(c->interception.instance, &rules);
 
+	*seen = nft ? RULES_NFT : found ? RULES_IPTABLES : RULES_NONE;
 	doctor_add(r, STANDING, "of this instance", found ? DOCTOR_OK : DOCTOR_FAIL, true,
 		   "the gateway runs without them: restart it", "%s",
 		   nft	 ? "stand (nft)" :
 		   found ? "stand (iptables)" :
 			   "there are none");
+	if (found)
+		doctor_compare_rules(c, table, nft, r);
 	doctor_look_at_bridge_rules(c, table, nft, r);
 	if (route_find(c->interception.protocol, &routes, &e) != 0)
 		doctor_add(r, STANDING, "routes", DOCTOR_UNKNOWN, true, NULL, "%s", e.text);
@@ -411,6 +416,7 @@ void doctor_look_at_running(const struct doctor_options *options, const struct d
 			    struct doctor_report *r)
 {
 	const char *wanted = options->config != NULL ? options->config->interception.instance : "0";
+	enum rules_seen seen = RULES_NONE;
 	bool runs;
 
 	look_at_upstream(needs, r);
@@ -419,10 +425,12 @@ void doctor_look_at_running(const struct doctor_options *options, const struct d
 		doctor_add(r, GATEWAYS, "instance", DOCTOR_NOTE, true, NULL,
 			   "\"%s\" does not run: its rules were not looked at", wanted);
 	else if (options->config != NULL && needs->capture)
-		look_at_rules(options->config, r);
+		look_at_rules(options->config, &seen, r);
 	look_at_filters(needs, r);
 	if (options->bypass != NULL)
 		try_bypass(options->bypass, r);
 	if (options->probe)
 		probe(options, runs, r);
+	if (seen != RULES_NONE) /* behind the probe, which is among what has met them */
+		doctor_look_at_hits(options->config, seen == RULES_NFT, r);
 }

@@ -118,7 +118,7 @@ static void write_file(const char *path, const char *text)
 }
 
 /* Of libnftables, which writes there what it also returns. */
-static void silence(void)
+void doctor_silence(void)
 {
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
@@ -139,7 +139,7 @@ static void set_lo_up(void)
 	close(fd);
 }
 
-static int enter_scratch(void)
+int doctor_enter_scratch(void)
 {
 	char text[64];
 	uid_t uid = geteuid();
@@ -347,8 +347,8 @@ void doctor_try_kernel(const struct doctor_needs *needs, struct doctor_report *r
 		return;
 	pid = fork();
 	if (pid == 0) {
-		silence();
-		if (enter_scratch() == 0)
+		doctor_silence();
+		if (doctor_enter_scratch() == 0)
 			try_all(fds[1]);
 		_exit(0);
 	}

@@ -1,6 +1,8 @@
 """tng doctor: what it finds on hosts that are made for it."""
 import json
 import os
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -102,6 +104,14 @@ def test_filters_that_are_in_the_way_are_told(host):
     assert found.result("filters of others", "FORWARD") == "note"  # nothing is forwarded without a configuration
 
 
+def test_a_rule_that_drops_what_comes_to_the_listener_is_told(host, tmp_path):
+    host.run("iptables", "-A", "INPUT", "-p", "udp", "-j", "ACCEPT")
+    assert report(host, "-c", config(tmp_path)).result("filters of others", "INPUT") == "ok"
+    host.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "50000", "-j", "DROP")
+    found = report(host, "-c", config(tmp_path)).one("filters of others", "INPUT")
+    assert (found["result"], found["found"]) == ("warn", "1 rules that drop or reject")
+
+
 def test_bridges_that_call_iptables_are_told(host):
     if not Path("/proc/sys/net/bridge").exists():
         pytest.skip("br_netfilter is not loaded")
@@ -187,7 +197,8 @@ def test_rules_that_stand_are_compared_with_the_configuration(host, stack, tmp_p
         pytest.skip(f"{STAND_IN} is not built")
     path = tmp_path / "tng.json"
     path.write_text(json.dumps({"add_ingress": [{"netfilter": {
-        "capture_dst": [{"host": "192.0.2.0/24", "port": 8080}], "listen_port": 50000, "ipv6": "capture"}, "no_ra": True}]}))
+        "capture_dst": [{"host": "192.0.2.0/24", "port": 8080}, {"host": "2001:db8::/32", "port": 8080}],
+        "listen_port": 50000, "ipv6": "capture"}, "no_ra": True}]}))
     gateway = subprocess.Popen([*host.within, STAND_IN, backend, "open", "0", "566"], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True)
     stack.add(gateway, lambda: (gateway.stdin.close(), gateway.stdout.close(), gateway.wait()))
@@ -208,11 +219,25 @@ def test_rules_that_stand_are_compared_with_the_configuration(host, stack, tmp_p
     with host:
         listener = socket.create_server(("127.0.0.1", 50000))
     stack.add(listener, listener.close)
-    assert report(host, "-c", str(path)).code == 0
+    found = report(host, "-c", str(path))
+    assert found.code == 0
+    assert found.result("rules", "as configured") == "ok"
+    assert not [c for c in found.checks if c["group"] == "to look at the wire"]
 
     path.write_text(path.read_text().replace("50000", "50001"))
     host.run("ip", "rule", "del", "pref", "5650")
-    entry = [(c["result"], c["found"]) for c in report(host, "-c", str(path)).checks if c["name"] == "add_ingress[0]"]
+    found = report(host, "-c", str(path))
+    # The port is another one in each rule that names it, and nothing else is.
+    differ = [c["found"] for c in found.checks if c["name"] == "as configured"]
+    assert [re.sub(r" of \d+", "", d).split(": ")[0] for d in differ] == [
+        "2 lines are missing", "2 lines are not of the configuration"]
+    assert "50001" in differ[0] and "50000" in differ[1]
+    wire = {c["name"]: c["found"] for c in found.checks if c["group"] == "to look at the wire"}
+    assert wire["add_ingress[0], client's side"].startswith("tcpdump -ni lo 'tcp and ((net 192.0.2.0/24 and port 8080) or ")
+    assert set(wire) == {"add_ingress[0], client's side", "add_ingress[0], peer's side"}
+    for line in wire.values():  # a filter that tcpdump understands
+        host.run(*shlex.split(line), "-d")
+    entry = [(c["result"], c["found"]) for c in found.checks if c["name"] == "add_ingress[0]"]
     assert entry[1:3] == [("fail", "no rule leads to its port"), ("fail", "no policy rule and route of IPv4 for mark 0x236")]
 
 
@@ -241,3 +266,47 @@ def test_a_probe_finds_a_gateway_that_captures(host, stack, tmp_path, backend):
     assert probes[0] == ("ok", "to 192.0.2.1:8080: captured")
     assert probes[1][0] == "ok" and probes[1][1].startswith("to 192.0.2.1:8080 with mark 565: not captured")
     assert found.code == 0
+    # Nothing fails, but a probe is a look at packets.
+    assert found.result("to look at the wire", "add_ingress[0], peer's side") == "note"
+    hits = [c["found"] for c in found.checks if c["group"] == "hit counters"]
+    if backend == "nft":
+        assert hits == ["there are none: counters would cost time with each packet"]
+        return
+    marking = [h for h in hits if "--dport 8080" in h]
+    assert len(marking) == 1 and int(marking[0].split()[0]) > 0
+    # Another host is none that was met, and its rule is one that is not of the configuration.
+    host.run("iptables", "-t", "mangle", "-A", "TNG_0_I0_OUT", "-d", "203.0.113.1", "-p", "tcp", "-m", "comment", "--comment",
+             "tng:0", "-j", "RETURN")
+    found = report(host, "-c", str(path))
+    assert found.code == 1
+    assert [c["found"].split(":")[0] for c in found.checks if c["name"] == "as configured"] == [
+        "1 lines are not of the configuration"]
+    assert [c["found"].split()[0] for c in found.checks if c["group"] == "hit counters" and "203.0.113.1" in c["found"]] == ["0"]
+
+
+NO_PORT = {"capture_dst": [{"port": 8080}], "ipv6": "bypass"}
+
+
+@pytest.mark.parametrize("backend", ["nft", "iptables"])
+@pytest.mark.parametrize("differ", [None, "mark", "order"])
+def test_rules_with_a_port_that_was_found_at_start_are_compared_as_well(host, stack, tmp_path, backend, differ):
+    made = {"add_ingress": [{"netfilter": NO_PORT, "no_ra": True}],
+            "add_egress": [{"netfilter": {"capture_dst": [{"port": 90}, {"port": 91}]}, "no_ra": True}],
+            "interception": {"backend": backend, "instance": f"doctor{os.getpid()}"}}
+    gateway = Gateway(made, within=host.within)
+    stack.add(gateway, gateway.finish)
+    gateway.wait_ready()
+    if differ == "mark":
+        made["add_ingress"][0]["netfilter"] = {**NO_PORT, "so_mark": 777}
+    elif differ == "order":
+        made["add_egress"][0]["netfilter"]["capture_dst"].reverse()
+    path = tmp_path / "tng.json"
+    path.write_text(json.dumps(made))
+    found = [(c["result"], c["found"]) for c in report(host, "-c", str(path)).checks if c["name"] == "as configured"]
+    if differ is None:
+        assert [f[0] for f in found] == ["ok"]
+    elif differ == "mark":
+        assert len(found) == 2 and all(f[0] == "fail" for f in found)
+        assert re.search(r"0x0*309\b", found[0][1]) and re.search(r"0x0*235\b", found[1][1])
+    else:
+        assert found == [("fail", "all lines, but in another order")]
