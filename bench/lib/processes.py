@@ -48,6 +48,10 @@ class Group:
     def pss_kib(self):
         return sum(_pss_kib(pid) for pid in self.pids())
 
+    def anonymous_kib(self):
+        """Of its own: what it allocated, and not what it maps of files together with others."""
+        return sum(_smaps_kib(pid, "Pss_Anon") for pid in self.pids())
+
     def check_alive(self):
         if self.process.poll() is not None:
             raise Trouble(f"{self.argv[0]} ended with {self.process.returncode}: {self.last_words()}")
@@ -87,12 +91,16 @@ def _cpu_s(pid):
         return 0.0
 
 
-def _pss_kib(pid):
+def _smaps_kib(pid, name):
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     except OSError:
         return 0
-    return int(re.search(r"^Pss: +(\d+) kB", text, re.M).group(1))
+    return int(re.search(rf"^{name}: +(\d+) kB", text, re.M).group(1))
+
+
+def _pss_kib(pid):
+    return _smaps_kib(pid, "Pss")
 
 
 def can_connect(port):
