@@ -173,8 +173,8 @@ static void look_at_entry(const struct entry_conf *entry, struct buf *rules, str
 
 	if (port == 0 && entry->kind == ENTRY_EGRESS)
 		port = (uint16_t)(EGRESS_PORT_FIRST + entry->index);
-	if (port == 0)
-		return; /* found at start: the log tells it */
+	if (port == 0 || (entry->netfilter->listen_port == 0 && !rules_lead_to(rules, port)))
+		return; /* found at start, an egress's where that one was taken: the log tells it */
 	doctor_add(r, STANDING, entry->path, listens(port) ? DOCTOR_OK : DOCTOR_FAIL, true,
 		   "the gateway is not started with this configuration, or could not get the port: see its log",
 		   "port %u %s", port, listens(port) ? "listens" : "does not listen");

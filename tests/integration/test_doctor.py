@@ -288,11 +288,15 @@ NO_PORT = {"capture_dst": [{"port": 8080}], "ipv6": "bypass"}
 
 
 @pytest.mark.parametrize("backend", ["nft", "iptables"])
-@pytest.mark.parametrize("differ", [None, "mark", "order"])
+@pytest.mark.parametrize("differ", [None, "mark", "order", "taken"])
 def test_rules_with_a_port_that_was_found_at_start_are_compared_as_well(host, stack, tmp_path, backend, differ):
     made = {"add_ingress": [{"netfilter": NO_PORT, "no_ra": True}],
             "add_egress": [{"netfilter": {"capture_dst": [{"port": 90}, {"port": 91}]}, "no_ra": True}],
             "interception": {"backend": backend, "instance": f"doctor{os.getpid()}"}}
+    if differ == "taken":
+        with host:
+            taken = socket.create_server(("0.0.0.0", 40000))
+        stack.add(taken, taken.close)
     gateway = Gateway(made, within=host.within)
     stack.add(gateway, gateway.finish)
     gateway.wait_ready()
@@ -302,9 +306,10 @@ def test_rules_with_a_port_that_was_found_at_start_are_compared_as_well(host, st
         made["add_egress"][0]["netfilter"]["capture_dst"].reverse()
     path = tmp_path / "tng.json"
     path.write_text(json.dumps(made))
-    found = [(c["result"], c["found"]) for c in report(host, "-c", str(path)).checks if c["name"] == "as configured"]
-    if differ is None:
-        assert [f[0] for f in found] == ["ok"]
+    seen = report(host, "-c", str(path))
+    found = [(c["result"], c["found"]) for c in seen.checks if c["name"] == "as configured"]
+    if differ in (None, "taken"):
+        assert [f[0] for f in found] == ["ok"] and seen.code == 0
     elif differ == "mark":
         assert len(found) == 2 and all(f[0] == "fail" for f in found)
         assert re.search(r"0x0*309\b", found[0][1]) and re.search(r"0x0*235\b", found[1][1])
