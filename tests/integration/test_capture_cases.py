@@ -4,6 +4,7 @@ clients that are in use, and the PROXY protocol. The gateways are ours and make 
 """
 import os
 import socket
+import threading
 
 import pytest
 
@@ -101,9 +102,10 @@ def test_an_egress_leaves_what_passes_through_its_host_when_no_address_is_named(
 # ---- ports of clients ----
 
 @pytest.fixture
-def in_the_clients_name(stack, gateway):
-    """A router whose ingress dials from its client's address and port."""
+def in_the_clients_name(stack, gateway, request):
+    """A router whose ingress dials from its client's address and port; commands on it come before the gateway."""
     t = Routed.on(stack)
+    t.gw.lines(getattr(request, "param", ""))
     t.sv.run("ip", "addr", "add", "192.168.56.3/24", "dev", "eth0")
     # By TPROXY, which shows the port that came: REDIRECT leads both destinations to one address, and NAT then has to
     # tell them apart by another port of the client.
@@ -148,6 +150,28 @@ def test_a_client_whose_port_is_taken_is_reset_and_one_with_another_port_is_serv
     with connect_from(t.cl, (t.server_v4, 8080), port=45001) as app:
         assert answers(app)
     taken.close()
+
+
+STRICT = "".join(f"sysctl -q -w net.ipv4.conf.{i}.rp_filter=1\n" for i in ("all", "eth0", "eth1", "lo"))
+ON_THE_ROUTER = {
+    "a source check by marks": STRICT + "sysctl -q -w net.ipv4.conf.all.src_valid_mark=1",
+    # With a rule of NAT the kernel tracks connections, and both of ours have the same addresses and ports.
+    "connections that are tracked": "iptables -t nat -A POSTROUTING -p udp -j ACCEPT\n"
+                                    "iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP\n"
+                                    "iptables -A INPUT -m conntrack --ctstate INVALID -j DROP",
+}
+
+
+@pytest.mark.parametrize("in_the_clients_name", ON_THE_ROUTER.values(), ids=ON_THE_ROUTER, indirect=True)
+def test_a_router_with_settings_of_others_carries_bulk_in_its_clients_name(in_the_clients_name):
+    t = in_the_clients_name
+    big = os.urandom(2 << 20)
+    with connect_from(t.cl, (t.server_v4, 8080), port=45000) as app:
+        sender = threading.Thread(target=app.sendall, args=(big,), daemon=True)
+        sender.start()
+        assert receive(app, len(big)) == big
+        sender.join(5)
+    assert t.egress.wait_flow().client == f"{t.client_v4}:45000"
 
 
 # ---- the PROXY protocol ----
