@@ -3,6 +3,7 @@ What a capture takes and what it leaves (interception.md 8.3, 4 and 5): control 
 others, ranges and their edges, many destinations. The gateway is ours and makes its rules, with either back end.
 """
 import ipaddress
+import json
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.gateway import BINARY
 from harness.netns import Pair, skip_without_namespaces
 from harness.services import Service, ask, receive
 
@@ -192,10 +194,11 @@ def test_a_set_with_a_range_of_ports_takes_its_ends(ipset, scene):
 
 
 @IPSET
-def test_a_set_may_be_what_is_left_out(ipset, scene):
+def test_a_set_may_be_what_is_left_out(ipset, scene, tmp_path):
     t = scene(prepare=set_of("hash:ip", "10.77.0.2"), capture_dst=[{"port": 8080}], exclude_dst=[{"ipset": "theirs"}],
               ipv6="bypass")
     assert not is_captured(t, t.server_v4, 8080) and is_captured(t, t.second_v4, 8080)
+    assert doctor_compares(t, tmp_path).startswith("all ")
 
 
 @IPSET
@@ -319,14 +322,25 @@ def test_a_group_that_is_not_there_is_an_error_at_the_start_that_leaves_nothing(
     assert t.c.state() == before
 
 
-def test_a_group_that_is_made_again_is_another_one_until_the_next_start(scene, group, tng, backend):
+def doctor_compares(t, tmp_path):
+    """What tng doctor says first of the rules that stand."""
+    file = tmp_path / "tng.json"
+    file.write_text(json.dumps(t.ingress.config))
+    found = json.loads(t.c.run(BINARY, "doctor", "--json", "-c", str(file), check=False))
+    return [c["found"] for c in found["checks"] if (c["group"], c["name"]) == ("rules", "as configured")][0]
+
+
+def test_a_group_that_is_made_again_is_another_one_until_the_next_start(scene, group, tng, backend, tmp_path):
     inside = group("again")
     t = scene(capture_cgroup=[inside.name], capture_dst=[{"port": 8080}])
+    assert doctor_compares(t, tmp_path).startswith("all ")
     assert process_is_captured(t, inside, t.server_v4)
     inside.remove()
     inside.make()
     # docs/capture.md: the rule goes on meaning the one that has gone.
     assert not process_is_captured(t, inside, t.server_v4)
+    if backend == "nft":  # iptables remembers the path, which is the same again
+        assert doctor_compares(t, tmp_path).startswith("1 of ")
     t.ingress.stop()
     tng(add_ingress=t.ingress.config["add_ingress"], within=t.c.within, wait="ready",
         interception=t.ingress.config["interception"])
