@@ -290,7 +290,10 @@ static int check_marks(struct holder *h, struct err *e)
 	return rc;
 }
 
-/* All or nothing. The block of an earlier run comes back when this start fails. */
+/*
+ * All or nothing. When this start fails, the block of an earlier run comes back; with on_exit "drop" that may as well be
+ * rules that lead nowhere, of a run whose end nobody could write down.
+ */
 static int apply(struct holder *h, struct err *e)
 {
 	struct journal old;
@@ -309,7 +312,7 @@ static int apply(struct holder *h, struct err *e)
 			 (int)old.gateway.pid);
 	h->src_valid_mark = had == 1 && old.src_valid_mark;
 	rc = replace(h, had == 1 ? &old : NULL, e);
-	if (rc != 0 && take_back(h, had == 1 && old.blocked, &undo) != 0)
+	if (rc != 0 && take_back(h, h->c->conf->drop_on_exit || (had == 1 && old.blocked), &undo) != 0)
 		log_error("guard: %s; run tng cleanup-iptables", undo.text);
 	journal_release(&old);
 	if (rc == 0)

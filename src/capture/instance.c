@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -98,8 +99,26 @@ static socklen_t make_address(struct sockaddr_un *a, const char *name)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
 }
 
-/* Who listens there. false: nobody, or somebody without rights. */
-static bool address_is_held(const char *name, pid_t *pid)
+/* Whom we cannot look at may have them. */
+static bool has_rights(const struct ucred *who)
+{
+	cap_flag_value_t value = CAP_SET;
+	cap_t caps;
+
+	if (who->uid == 0 || who->uid == geteuid() || who->pid == 0)
+		return true;
+	caps = cap_get_pid(who->pid);
+	if (caps != NULL && cap_get_flag(caps, CAP_NET_ADMIN, CAP_PERMITTED, &value) != 0)
+		value = CAP_SET;
+	cap_free(caps);
+	return value == CAP_SET;
+}
+
+/*
+ * Who listens there. false: nobody, or somebody without rights. A full queue says nothing of who it is: has_lock tells
+ * that no gateway of ours can be.
+ */
+static bool address_is_held(const char *name, bool has_lock, pid_t *pid)
 {
 	struct sockaddr_un a;
 	socklen_t len = make_address(&a, name);
@@ -112,14 +131,16 @@ static bool address_is_held(const char *name, pid_t *pid)
 		return false;
 	if (connect(fd, (struct sockaddr *)&a, len) == 0 &&
 	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_len) == 0) {
-		held = who.uid == 0 || who.uid == geteuid();
+		held = has_rights(&who);
 		*pid = held ? who.pid : 0;
 		if (!held)
 			log_warn("interception: process %d of user %u has bound @tng-instance/%s without rights; "
 				 "ignored",
 				 (int)who.pid, who.uid, name);
-	} else if (errno == EAGAIN) { /* its queue is full: it is there */
-		held = true;
+	} else if (errno == EAGAIN) {
+		held = !has_lock;
+		if (has_lock)
+			log_warn("interception: somebody who does not answer has bound @tng-instance/%s; ignored", name);
 	}
 	close(fd);
 	return held;
@@ -234,7 +255,7 @@ static enum lock_result try_lock(struct instance *i, bool *living, pid_t *pid)
 			return rc;
 	}
 	i->address = bind_address(i->name);
-	if (i->address < 0 && address_is_held(i->name, pid)) {
+	if (i->address < 0 && address_is_held(i->name, fd >= 0, pid)) {
 		if (fd >= 0)
 			close(fd);
 		return LOCK_HELD;
@@ -384,7 +405,7 @@ static bool file_is_held(int folder, const char *name, pid_t *pid)
 static bool lives(int folder, const char *name, pid_t *pid)
 {
 	*pid = 0;
-	return (folder >= 0 && file_is_held(folder, name, pid)) || address_is_held(name, pid);
+	return (folder >= 0 && file_is_held(folder, name, pid)) || address_is_held(name, false, pid);
 }
 
 bool instance_lives(const char *name, pid_t *pid)

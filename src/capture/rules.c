@@ -77,8 +77,9 @@ struct chain *ruleset_chain(struct ruleset *r, enum rule_table table, int family
 
 struct chain *ruleset_hook(struct ruleset *r, enum rule_table table, enum rule_hook hook)
 {
-	static const char *const names[][5] = {
-		[TABLE_MANGLE] = { [HOOK_PREROUTING] = "MANGLE_PRE", [HOOK_OUTPUT] = "MANGLE_OUT" },
+	static const char *const names[][6] = {
+		[TABLE_MANGLE] = { [HOOK_PREROUTING] = "MANGLE_PRE", [HOOK_OUTPUT] = "MANGLE_OUT",
+				   [HOOK_POSTROUTING] = "MANGLE_POST" },
 		[TABLE_NAT] = { [HOOK_PREROUTING] = "NAT_PRE", [HOOK_OUTPUT] = "NAT_OUT" },
 		[TABLE_FILTER] = { [HOOK_INPUT] = "FILTER_IN", [HOOK_FORWARD] = "FILTER_FWD",
 				   [HOOK_OUTPUT] = "FILTER_OUT" },
@@ -176,7 +177,8 @@ enum ipv6_policy rules_ipv6_policy(const struct entry_conf *conf, bool ipv6_host
 			return IPV6_CAPTURE;
 		any_address = any_address || (n->capture_dst[i].host == NULL && n->capture_dst[i].ipset == NULL);
 	}
-	return any_address && ipv6_host ? IPV6_REJECT : IPV6_BYPASS;
+	/* Of what others send, this host's addresses say nothing. */
+	return any_address && (ipv6_host || n->scope != SCOPE_LOCAL) ? IPV6_REJECT : IPV6_BYPASS;
 }
 
 /* ---- Which back end ---- */

@@ -375,6 +375,19 @@ void entry_divert_replies(const struct entry_rules *x)
 	entry_routes(x);
 }
 
+/*
+ * Packets with the entry's mark belong to this host. Should somebody take our policy rule away, or put another in front
+ * of it, they must not go on to the network. It shows behind the routing only, which the mark may have changed.
+ */
+static void drop_astray(const struct entry_rules *x)
+{
+	struct rule drop = { .family = entry_family(x), .tcp = true, .verdict = VERDICT_DROP };
+	struct match elsewhere = { .kind = MATCH_OIF, .text = "lo", .negated = true };
+	struct chain *c = ruleset_hook(x->r, TABLE_MANGLE, HOOK_POSTROUTING);
+
+	chain_add(c, rule_with(rule_with(drop, elsewhere), match_mark(x->r, x->mark)));
+}
+
 struct chain *entry_tproxy(const struct entry_rules *x, bool loopback)
 {
 	struct chain *c = ruleset_chain(x->r, TABLE_MANGLE, entry_family(x), ruleset_format(x->r, "%s_TP", x->name));
@@ -389,5 +402,6 @@ struct chain *entry_tproxy(const struct entry_rules *x, bool loopback)
 		chain_add(c, tproxy);
 	chain_add(c, (struct rule){ .verdict = VERDICT_DROP }); /* nobody listens */
 	entry_routes(x);
+	drop_astray(x);
 	return c;
 }

@@ -22,6 +22,7 @@ enum rule_hook {
 	HOOK_INPUT,
 	HOOK_FORWARD,
 	HOOK_OUTPUT,
+	HOOK_POSTROUTING,
 };
 
 enum match_kind {

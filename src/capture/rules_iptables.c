@@ -395,10 +395,32 @@ void rules_print_iptables(const struct ruleset *r, int family, struct buf *out)
 		print_table(r, tables[i], family, out);
 }
 
+static void declare_entrance(struct chain_visitor *v, const struct ruleset *r, const struct chain *c)
+{
+	if (c->hook != HOOK_NONE)
+		declare_chain(v, r, c);
+}
+
+/*
+ * What is redirected before it comes to the filter is not known there any more, and somebody else may have our port by
+ * then. The chains behind keep their rules, by which they are known as ours.
+ */
+static void print_without_redirects(const struct ruleset *r, int family, struct buf *out)
+{
+	struct chain_visitor v = {
+		.visit = declare_entrance, .table = TABLE_NAT, .family = family, .block = BLOCK_ALL, .out = out
+	};
+
+	visit_chains(r, &v);
+	if (v.found)
+		buf_append_str(out, "COMMIT\n");
+}
+
 void rules_print_iptables_block(const struct ruleset *r, int family, struct buf *out)
 {
 	if (is_for(r->block, family))
 		print_table(r->block, TABLE_FILTER, family, out);
+	print_without_redirects(r, family, out);
 }
 
 static void delete_chain(struct chain_visitor *v, const struct ruleset *r, const struct chain *c)
@@ -424,7 +446,8 @@ void rules_print_iptables_removal(const struct ruleset *r, int family, struct bu
 static const char *builtin_of(const struct chain *c)
 {
 	static const char *const names[] = { [HOOK_PREROUTING] = "PREROUTING", [HOOK_INPUT] = "INPUT",
-					     [HOOK_FORWARD] = "FORWARD", [HOOK_OUTPUT] = "OUTPUT" };
+					     [HOOK_FORWARD] = "FORWARD", [HOOK_OUTPUT] = "OUTPUT",
+					     [HOOK_POSTROUTING] = "POSTROUTING" };
 
 	return names[c->hook];
 }

@@ -248,7 +248,8 @@ static void print_rule(const struct ruleset *r, const struct chain *c, const str
 static const char *hook_text(const struct chain *c)
 {
 	static const char *const hooks[] = { [HOOK_PREROUTING] = "prerouting", [HOOK_INPUT] = "input",
-					     [HOOK_FORWARD] = "forward", [HOOK_OUTPUT] = "output" };
+					     [HOOK_FORWARD] = "forward", [HOOK_OUTPUT] = "output",
+					     [HOOK_POSTROUTING] = "postrouting" };
 
 	return hooks[c->hook];
 }

@@ -495,14 +495,13 @@ void gateway_free(struct gateway *g)
 		return;
 	interception_release(g);
 	gate_close(g);
-	/* Before the workers, whose last mails it may still hold. */
 	if (g->signal_watch.fd >= 0)
 		close(g->signal_watch.fd);
-	loop_free(g->main_loop);
 	/* Before the loops that its answers would go to. */
 	resolver_free(g->resolver);
 	for (unsigned i = 0; i < g->worker_count; i++)
 		worker_release(&g->workers[i]);
+	loop_free(g->main_loop); /* behind those who write to it, before their memory goes */
 	free(g->workers);
 	for (size_t i = 0; i < g->entry_count; i++)
 		entry_release(&g->entries[i]);

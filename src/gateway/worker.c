@@ -316,9 +316,11 @@ void worker_release(struct gateway_worker *gw)
 		return;
 	for (size_t i = 0; gw->lanes != NULL && i < gw->gateway->entry_count; i++)
 		lane_release(&gw->lanes[i]);
+	/* Clients on their way here are turned away when the loop delivers its last mail, which knows the lanes. */
+	gw->draining = true;
+	loop_free(gw->base.loop);
 	free(gw->lanes);
 	pool_free(gw->base.pool);
-	loop_free(gw->base.loop);
 	aead_cache_free(gw->base.aead);
 	slab_free(gw->flow_slab);
 	slab_free(gw->tls_slab);

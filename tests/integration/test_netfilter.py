@@ -721,6 +721,20 @@ def test_five_seconds_after_sigterm_nothing_of_ours_is_left_although_a_connectio
     assert SECRET[:20] not in seen.stop()
 
 
+@OURS
+@pytest.mark.parametrize("mode", ["raw"], indirect=True)
+def test_when_somebody_takes_our_policy_rule_away_nothing_goes_on_in_clear(hosts, wire):
+    t = hosts()
+    seen = wire(t.c, t.wire)
+    with t.c:
+        client = services.connect((t.server_v4, 8080))
+    t.c.run("ip", "rule", "del", "pref", "5650")
+    client.sendall(SECRET)
+    assert is_refused(t.c, (t.server_v4, 8080))
+    client.close()
+    assert SECRET[:20] not in seen.stop()
+
+
 def is_refused(host, address):
     with host:
         try:

@@ -108,7 +108,8 @@ class Host:
         built-in chains that iptables makes when it is first used.
         """
         empty = r"(?m)^table \S+ \S+ \{\n(?:\n?\tchain \S+ \{\n\t\ttype [^\n]*\n\t\}\n)*\}\n?"
-        parts = [re.sub(empty, "", self.run("nft", "-s", "list", "ruleset"))]
+        builtin = r"(?m)\n?^\tchain [A-Z]+ \{\n\t\ttype [^\n]* policy accept;\n\t\}\n"
+        parts = [re.sub(builtin, "", re.sub(empty, "", self.run("nft", "-s", "list", "ruleset")))]
         for tool in ("iptables-legacy-save", "ip6tables-legacy-save"):
             if shutil.which(tool):
                 parts.append("\n".join(re.findall(r"(?m)^(?:-A .*|:\S+ -.*)$", self.run(tool, check=False))))

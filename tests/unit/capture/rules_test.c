@@ -105,6 +105,7 @@ static void an_ingress_marks_routes_and_hands_over(void **state)
 		"add chain inet tng mangle_pre { type filter hook prerouting priority mangle; policy accept; }\n"
 		"add chain inet tng i0_pre\n"
 		"add chain inet tng i0_tp\n"
+		"add chain inet tng mangle_post { type filter hook postrouting priority mangle; policy accept; }\n"
 		"add chain inet tng mangle_out { type route hook output priority mangle; policy accept; }\n"
 		"add chain inet tng i0_out\n"
 		"add rule inet tng mangle_pre meta nfproto ipv4 meta l4proto tcp jump i0_pre\n"
@@ -114,6 +115,8 @@ static void an_ingress_marks_routes_and_hands_over(void **state)
 		"0x00000236 "
 		"tproxy ip to 127.0.0.1:50000 accept\n"
 		"add rule inet tng i0_tp drop\n"
+		"add rule inet tng mangle_post meta nfproto ipv4 meta l4proto tcp oifname != \"lo\" "
+		"meta mark & 0x00ffffff == 0x00000236 drop\n"
 		"add rule inet tng mangle_out meta nfproto ipv4 meta l4proto tcp jump i0_out\n"
 		"add rule inet tng mangle_out meta mark & 0x00ffffff == 0x00000236 return\n"
 		"add rule inet tng i0_out meta mark & 0x00ffffff == 0x00000235 return\n"
@@ -383,6 +386,7 @@ static void iptables_gets_jumps_for_the_block_beforehand(void **state)
 	rules_print_iptables_jumps(b.rules, AF_INET, &jumps);
 	assert_string_equal(buf_str(&jumps),
 			    "mangle PREROUTING 1 -p tcp -m comment --comment tng:0 -j TNG_0_MANGLE_PRE\n"
+			    "mangle POSTROUTING 1 -p tcp -m comment --comment tng:0 -j TNG_0_MANGLE_POST\n"
 			    "mangle OUTPUT 1 -p tcp -m comment --comment tng:0 -j TNG_0_MANGLE_OUT\n"
 			    "filter OUTPUT 1 -p tcp -m comment --comment tng:0 -j TNG_0_FILTER_OUT\n");
 	assert_has(text, "*filter\n:TNG_0_FILTER_OUT - [0:0]\nCOMMIT\n");
