@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from .wait import until
 _libc = ctypes.CDLL(None, use_errno=True)
 _serial = itertools.count()
 CLONE_NEWNET = 0x40000000
+SO_NETNS_COOKIE = 71
 
 
 def _setns(descriptor):
@@ -118,7 +121,14 @@ class Host:
             parts.append(self.run("ip", family, "route", "show", "table", "all"))
         return "\n".join(parts)
 
+    def cookie(self):
+        with self, socket.socket() as s:
+            return int.from_bytes(s.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
+
     def remove(self):
+        """With what gateways that were killed in it have written down."""
+        for file in Path("/run/tng").glob(f"{self.cookie()}.*"):
+            file.unlink(missing_ok=True)
         subprocess.run(["ip", "netns", "del", self.name], check=False)
 
 
