@@ -18,7 +18,7 @@ from .pairs import WORKERS
 from .processes import Group, Trouble, descriptors
 
 CLIENT, SERVER, TUNNEL_PORT, SERVICE_PORT = "10.77.0.1", "10.77.0.2", 8080, 9000
-LISTEN_PORT, CAPTURE_PORT = 8081, 41000
+LISTEN_PORT, CAPTURE_PORT = 8081, 21000
 WAYS = ("mapping", "redirect", "tproxy")
 STAND_S = 20
 OTHER_USER = "nobody"  # as which HAProxy runs, so that rules can tell its own connections
