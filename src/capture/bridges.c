@@ -172,15 +172,6 @@ const struct bridge *bridge_of_port(const struct bridge_list *list, const char *
 	return NULL;
 }
 
-const struct bridge *bridge_by_name(const struct bridge_list *list, const char *name)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		if (strcmp(list->items[i].name, name) == 0)
-			return &list->items[i];
-	}
-	return NULL;
-}
-
 const char *bridges_call_iptables(void)
 {
 	static const char *const names[] = { "bridge-nf-call-iptables", "bridge-nf-call-ip6tables" };

@@ -40,7 +40,6 @@ void bridge_list_release(struct bridge_list *list);
 
 /* The bridge that the interface is a port of, or NULL. */
 const struct bridge *bridge_of_port(const struct bridge_list *list, const char *name);
-const struct bridge *bridge_by_name(const struct bridge_list *list, const char *name);
 
 /*
  * net.bridge.bridge-nf-call-iptables or -ip6tables is on here: bridged packets pass the rules before they are pulled

@@ -379,19 +379,6 @@ static bool is_doomed_journal(const struct cleanup *c, const struct instance_see
 	return s->has_journal && !s->lives && (c->instance == NULL || strcmp(s->name, c->instance) == 0);
 }
 
-size_t cleanup_count(const struct cleanup *c)
-{
-	size_t count = c->table_count + c->route_count + c->bridge_chain_count;
-
-	for (size_t i = 0; i < IPTABLES_FLAVOURS; i++) {
-		for (size_t k = 0; k < FAMILIES; k++)
-			count += c->saved_count[i][k];
-	}
-	for (size_t i = 0; i < c->instances.count; i++)
-		count += is_doomed_journal(c, &c->instances.items[i]);
-	return count;
-}
-
 size_t cleanup_running(const struct cleanup *c)
 {
 	size_t count = c->upstream_runs ? 1 : 0;

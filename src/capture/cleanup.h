@@ -30,9 +30,6 @@ struct cleanup;
 struct cleanup *cleanup_find(const struct cleanup_options *options, struct err *e);
 void cleanup_free(struct cleanup *c);
 
-/* Objects that would go. */
-size_t cleanup_count(const struct cleanup *c);
-
 /* Instances, or an upstream TNG, that run and keep what they have. */
 size_t cleanup_running(const struct cleanup *c);
 

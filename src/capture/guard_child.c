@@ -21,7 +21,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -30,6 +29,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "capture/apply.h"
+#include "capture/capabilities.h"
 #include "capture/route.h"
 #include "capture/source_check.h"
 
@@ -102,26 +102,15 @@ static void leave_gateway(const struct guard_child *c)
 	(void)!chdir("/");
 }
 
-/* The tools that we run get no more than we keep; who is not root passes it on as ambient. */
+/* The tools that we run get no more than we keep. */
 static void drop_rights(bool need_raw)
 {
 	const cap_value_t keep[] = { CAP_NET_ADMIN, CAP_NET_RAW };
 	int count = need_raw ? 2 : 1;
-	cap_t caps = cap_init();
+	struct err e;
 
-	for (cap_value_t v = 0; v <= CAP_LAST_CAP; v++) {
-		if (v != CAP_NET_ADMIN && !(need_raw && v == CAP_NET_RAW))
-			(void)cap_drop_bound(v); /* takes CAP_SETPCAP; without that there is little to drop */
-	}
-	cap_set_flag(caps, CAP_PERMITTED, count, keep, CAP_SET);
-	cap_set_flag(caps, CAP_EFFECTIVE, count, keep, CAP_SET);
-	cap_set_flag(caps, CAP_INHERITABLE, count, keep, CAP_SET);
-	if (cap_set_proc(caps) != 0)
-		log_warn("guard: cannot drop capabilities: %s", strerror(errno));
-	cap_free(caps);
-	for (int i = 0; i < count; i++)
-		(void)cap_set_ambient(keep[i], CAP_SET);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (capabilities_keep(keep, count, count, &e) != 0)
+		log_warn("guard: %s", e.text);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 

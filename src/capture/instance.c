@@ -334,11 +334,6 @@ const char *instance_name(const struct instance *i)
 	return i->name;
 }
 
-const char *instance_folder(const struct instance *i)
-{
-	return i->folder_path;
-}
-
 int instance_journal_read(struct instance *i, struct journal *j, struct err *e)
 {
 	int rc;

@@ -36,9 +36,6 @@ void instance_end(struct instance *i);
 
 const char *instance_name(const struct instance *i);
 
-/* Where the files are, or NULL: nowhere can be written to, and there is no journal. */
-const char *instance_folder(const struct instance *i);
-
 /*
  * As journal_read(), journal_write(), journal_remove(); without a folder there is nothing to read, and writing is done
  * at once.

@@ -163,7 +163,8 @@ static bool is_ipv6(const char *host)
 	return strchr(host, ':') != NULL;
 }
 
-enum ipv6_policy rules_ipv6_policy(const struct entry_conf *conf, bool ipv6_host)
+/* What happens to the entry's IPv6. */
+static enum ipv6_policy ipv6_policy_of(const struct entry_conf *conf, bool ipv6_host)
 {
 	const struct netfilter_conf *n = conf->netfilter;
 	bool any_address = n != NULL && n->capture_dst_count == 0;
@@ -283,7 +284,7 @@ static void build_entry(struct ruleset *r, const struct interception_conf *inter
 		.n = conf->netfilter,
 		.listen_port = entry->listen_port,
 		.name = ruleset_format(r, "%c%u", conf->kind == ENTRY_INGRESS ? 'I' : 'E', conf->index),
-		.ipv6 = rules_ipv6_policy(conf, ipv6_host),
+		.ipv6 = ipv6_policy_of(conf, ipv6_host),
 		.own_marks = own->of[conf->kind],
 		.own_mark_count = own->counts[conf->kind],
 		.mark = capture_mark(interception, conf->kind, conf->index),

@@ -58,13 +58,6 @@ struct ruleset *rules_build_bridged(const struct interception_conf *conf, const 
 void rules_free(struct ruleset *r);
 
 /*
- * What happens to the entry's IPv6. It decides where the entry listens as well: an ingress on 127.0.0.1, and with
- * IPV6_CAPTURE on ::1, but with method "redirect" and forwarded traffic on any address; an egress on any address.
- * IP_TRANSPARENT: an ingress with method "tproxy", an egress with transparency.in.
- */
-enum ipv6_policy rules_ipv6_policy(const struct entry_conf *conf, bool ipv6_host);
-
-/*
  * Where cgroup2 is mounted below /sys/fs/cgroup, for nftables: "" (the default), or "unified/". Before anything is
  * printed.
  */
@@ -115,7 +108,6 @@ bool rules_need_nft(const struct ruleset *r);
  */
 void rules_print_iptables(const struct ruleset *r, int family, struct buf *out);
 void rules_print_iptables_jumps(const struct ruleset *r, int family, struct buf *out);
-void rules_print_iptables_removal(const struct ruleset *r, int family, struct buf *out);
 void rules_print_iptables_block(const struct ruleset *r, int family, struct buf *out);
 
 /*

@@ -297,14 +297,12 @@ static bool has_chain(const struct ruleset *r, const char *name)
 	return false;
 }
 
-/* Calls visit for each chain of the rules, and then for those that only the block has, or its hooks. */
-enum block_part { BLOCK_NONE, BLOCK_HOOKS, BLOCK_ALL };
-
+/* Calls visit for each chain of the rules, and then for the hooks that only the block has. */
 struct chain_visitor {
 	void (*visit)(struct chain_visitor *self, const struct ruleset *r, const struct chain *c);
 	enum rule_table table;
 	int family;
-	enum block_part block;
+	bool with_block;
 	struct buf *out;
 	bool found;
 };
@@ -323,11 +321,11 @@ static bool has_work(const struct chain *c, int family)
 
 static bool blocks_at(const struct ruleset *r, const char *name, const struct chain_visitor *v)
 {
-	for (size_t i = 0; r->block != NULL && v->block != BLOCK_NONE && i < r->block->chain_count; i++) {
+	for (size_t i = 0; r->block != NULL && v->with_block && i < r->block->chain_count; i++) {
 		const struct chain *c = r->block->chains[i];
 
 		if (strcmp(c->name, name) == 0)
-			return (v->block == BLOCK_ALL || c->hook != HOOK_NONE) && has_work(c, v->family);
+			return c->hook != HOOK_NONE && has_work(c, v->family);
 	}
 	return false;
 }
@@ -342,11 +340,10 @@ static void visit_chains(const struct ruleset *r, struct chain_visitor *v)
 		if (c->table == v->table && (has_work(c, v->family) || blocks_at(r, c->name, v)))
 			v->visit(v, r, c);
 	}
-	for (size_t i = 0; block != NULL && v->block != BLOCK_NONE && i < block->chain_count; i++) {
+	for (size_t i = 0; block != NULL && v->with_block && i < block->chain_count; i++) {
 		const struct chain *c = block->chains[i];
-		bool wanted = v->block == BLOCK_ALL || c->hook != HOOK_NONE;
 
-		if (wanted && c->table == v->table && has_work(c, v->family) && !has_chain(r, c->name))
+		if (c->hook != HOOK_NONE && c->table == v->table && has_work(c, v->family) && !has_chain(r, c->name))
 			v->visit(v, r, c);
 	}
 }
@@ -360,11 +357,10 @@ static void declare_chain(struct chain_visitor *v, const struct ruleset *r, cons
 }
 
 /* false: the table has none. */
-static bool declare_chains(const struct ruleset *r, enum rule_table table, int family, enum block_part block,
-			   struct buf *out)
+static bool declare_chains(const struct ruleset *r, enum rule_table table, int family, struct buf *out)
 {
 	struct chain_visitor v = {
-		.visit = declare_chain, .table = table, .family = family, .block = block, .out = out
+		.visit = declare_chain, .table = table, .family = family, .with_block = true, .out = out
 	};
 
 	visit_chains(r, &v);
@@ -378,7 +374,7 @@ static bool is_for(const struct ruleset *r, int family)
 
 static void print_table(const struct ruleset *r, enum rule_table table, int family, struct buf *out)
 {
-	if (!declare_chains(r, table, family, BLOCK_HOOKS, out))
+	if (!declare_chains(r, table, family, out))
 		return;
 	for (size_t i = 0; i < r->chain_count; i++) {
 		if (r->chains[i]->table == table && has_work(r->chains[i], family))
@@ -408,7 +404,7 @@ static void declare_entrance(struct chain_visitor *v, const struct ruleset *r, c
 static void print_without_redirects(const struct ruleset *r, int family, struct buf *out)
 {
 	struct chain_visitor v = {
-		.visit = declare_entrance, .table = TABLE_NAT, .family = family, .block = BLOCK_ALL, .out = out
+		.visit = declare_entrance, .table = TABLE_NAT, .family = family, .out = out
 	};
 
 	visit_chains(r, &v);
@@ -421,26 +417,6 @@ void rules_print_iptables_block(const struct ruleset *r, int family, struct buf 
 	if (is_for(r->block, family))
 		print_table(r->block, TABLE_FILTER, family, out);
 	print_without_redirects(r, family, out);
-}
-
-static void delete_chain(struct chain_visitor *v, const struct ruleset *r, const struct chain *c)
-{
-	buf_format(v->out, "-X %s%s\n", r->prefix, c->name);
-}
-
-void rules_print_iptables_removal(const struct ruleset *r, int family, struct buf *out)
-{
-	if (!is_for(r, family))
-		return;
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		struct chain_visitor v = { .visit = delete_chain, .table = tables[i], .family = family,
-					   .block = BLOCK_ALL, .out = out };
-
-		if (!declare_chains(r, tables[i], family, BLOCK_ALL, out))
-			continue;
-		visit_chains(r, &v);
-		buf_append_str(out, "COMMIT\n");
-	}
 }
 
 static const char *builtin_of(const struct chain *c)
@@ -463,7 +439,7 @@ void rules_print_iptables_jumps(const struct ruleset *r, int family, struct buf 
 {
 	for (size_t i = 0; is_for(r, family) && i < ARRAY_SIZE(tables); i++) {
 		struct chain_visitor v = { .visit = print_jump, .table = tables[i], .family = family,
-					   .block = BLOCK_HOOKS, .out = out };
+					   .with_block = true, .out = out };
 
 		visit_chains(r, &v);
 	}

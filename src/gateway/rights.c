@@ -2,11 +2,8 @@
 /* rights - capabilities after the start. */
 #include "gateway/rights.h"
 
-#include <errno.h>
-#include <sys/capability.h>
-#include <sys/prctl.h>
-
 #include "base/log.h"
+#include "capture/capabilities.h"
 #include "capture/guard.h"
 #include "gateway/gateway_internal.h"
 
@@ -53,15 +50,6 @@ static struct kept what_to_keep(const struct gateway *g)
 	return k;
 }
 
-static bool keeps(const struct kept *k, cap_value_t value)
-{
-	for (int i = 0; i < k->count; i++) {
-		if (k->values[i] == value)
-			return true;
-	}
-	return false;
-}
-
 /* What is not there cannot be kept: an entry that had needed it has told so already. */
 static void leave_out_missing(struct kept *k)
 {
@@ -78,39 +66,6 @@ static void leave_out_missing(struct kept *k)
 	}
 	cap_free(now);
 	*k = there;
-}
-
-/* Nobody gets back by exec() what has gone: root would get all that is in the bounding set. */
-static void drop_bounds(const struct kept *k)
-{
-	for (cap_value_t v = 0; cap_get_bound(v) >= 0; v++) {
-		if (!keeps(k, v))
-			(void)cap_drop_bound(v); /* takes CAP_SETPCAP; without that there is little to drop */
-	}
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-}
-
-static int set_own(const struct kept *k, struct err *e)
-{
-	cap_t caps = cap_init();
-	int rc = -1;
-
-	if (caps == NULL)
-		return err_errno(e, ERR_SYSTEM, "drop capabilities");
-	if (k->count > 0) {
-		cap_set_flag(caps, CAP_PERMITTED, k->count, k->values, CAP_SET);
-		cap_set_flag(caps, CAP_INHERITABLE, k->count, k->values, CAP_SET);
-	}
-	if (k->used > 0)
-		cap_set_flag(caps, CAP_EFFECTIVE, k->used, k->values, CAP_SET);
-	rc = cap_set_proc(caps);
-	if (rc != 0)
-		err_errno(e, ERR_SYSTEM, "drop capabilities");
-	cap_free(caps);
-	/* What a tool gets that somebody runs who is not root. */
-	for (int i = 0; rc == 0 && i < k->count; i++)
-		(void)cap_set_ambient(k->values[i], CAP_SET);
-	return rc;
 }
 
 static void log_kept(const struct kept *k)
@@ -133,8 +88,7 @@ int rights_drop(const struct gateway *g, struct err *e)
 	struct kept k = what_to_keep(g);
 
 	leave_out_missing(&k);
-	drop_bounds(&k);
-	if (set_own(&k, e) != 0)
+	if (capabilities_keep(k.values, k.count, k.used, e) != 0)
 		return -1;
 	log_kept(&k);
 	return 0;
