@@ -259,7 +259,7 @@ static bool has_config(const struct request *q)
 static struct config *load(const struct request *q, struct err *e)
 {
 	struct config_report report;
-	struct config *c = cmd_line_load_early(&q->config, &report, e);
+	struct config *c = cmd_line_load(&q->config, &report, e);
 
 	if (c == NULL && report.errors.count > 0)
 		err_set(e, ERR_CONFIG, "%s%s", report.errors.items[0],

@@ -281,20 +281,18 @@ static int read_file(const char *path, struct buf *text, struct err *e)
 	return rc;
 }
 
-typedef struct config *(*load_fn)(struct bytes text, const char *source, struct config_report *report);
-
-static struct config *load(const struct cmd_line *line, load_fn from_text, struct config_report *report, struct err *e)
+struct config *cmd_line_load(const struct cmd_line *line, struct config_report *report, struct err *e)
 {
 	struct buf text = { 0 };
 	struct config *c = NULL;
 
 	*report = (struct config_report){ 0 };
 	if (line->config_content != NULL) {
-		c = from_text(bytes_str(line->config_content), "--config-content", report);
+		c = config_load(bytes_str(line->config_content), "--config-content", report);
 	} else {
 		if (read_file(line->config_file, &text, e) != 0)
 			goto out;
-		c = from_text(buf_bytes(&text), line->config_file, report);
+		c = config_load(buf_bytes(&text), line->config_file, report);
 	}
 	if (c != NULL && !config_check_files(c, report)) {
 		config_free(c);
@@ -306,14 +304,4 @@ static struct config *load(const struct cmd_line *line, load_fn from_text, struc
 out:
 	buf_release_secret(&text); /* credentials of as_headers */
 	return c;
-}
-
-struct config *cmd_line_load(const struct cmd_line *line, struct config_report *report, struct err *e)
-{
-	return load(line, config_load, report, e);
-}
-
-struct config *cmd_line_load_early(const struct cmd_line *line, struct config_report *report, struct err *e)
-{
-	return load(line, config_load_early, report, e);
 }

@@ -41,6 +41,3 @@ int cmd_line_parse(int argc, char **argv, struct cmd_line *line, struct err *e) 
  * report->errors. config_free(), config_report_release().
  */
 struct config *cmd_line_load(const struct cmd_line *line, struct config_report *report, struct err *e);
-
-/* The same with config_load_early(). */
-struct config *cmd_line_load_early(const struct cmd_line *line, struct config_report *report, struct err *e);

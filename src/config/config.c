@@ -167,9 +167,9 @@ static void tell_answer_max(struct config *c)
 	}
 }
 
-static struct config *load(struct bytes text, const char *source, bool early, struct config_report *report)
+struct config *config_load(struct bytes text, const char *source, struct config_report *report)
 {
-	struct reading r = { .source = source, .early = early };
+	struct reading r = { .source = source };
 	struct document document = { 0 };
 	struct config *c = NULL;
 	struct json *j;
@@ -198,16 +198,6 @@ static struct config *load(struct bytes text, const char *source, bool early, st
 	reading_release(&r);
 	json_free(j);
 	return c;
-}
-
-struct config *config_load(struct bytes text, const char *source, struct config_report *report)
-{
-	return load(text, source, false, report);
-}
-
-struct config *config_load_early(struct bytes text, const char *source, struct config_report *report)
-{
-	return load(text, source, true, report);
 }
 
 void config_free(struct config *c)

@@ -216,9 +216,6 @@ struct config_report {
  * messages (a file name, or "--config-content"). Nothing is opened, resolved or contacted.
  */
 struct config *config_load(struct bytes text, const char *source, struct config_report *report);
-
-/* The same, and also takes what "tng iptables" can print already while the gateway does not do it yet. */
-struct config *config_load_early(struct bytes text, const char *source, struct config_report *report);
 void config_free(struct config *c);
 void config_report_release(struct config_report *report);
 

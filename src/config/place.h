@@ -38,7 +38,6 @@ struct listen_claim {
 
 struct reading {
 	const char *source; /* kept */
-	bool early;	    /* config_load_early() */
 	struct finding *findings;
 	size_t finding_count;
 	size_t error_count;

@@ -64,7 +64,6 @@ struct field {
 	const char *missing; /* said instead of "missing" */
 	const struct condition *when; /* NULL: always */
 	bool later;	     /* refused unless it is switched off: null, false, an empty list */
-	bool early;	     /* later, but config_load_early() takes it */
 	bool secret;	     /* the value is never printed */
 
 	int64_t min; /* of the number, of milliseconds, of bytes; least number of items of a list */

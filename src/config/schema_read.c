@@ -549,9 +549,9 @@ static bool is_switched_off(const struct json *j)
 }
 
 /* What is refused when it is switched on: an empty object is a feature with its defaults. */
-static bool asks_for_later(const struct reading *r, const struct field *f, const struct json *j)
+static bool asks_for_later(const struct field *f, const struct json *j)
 {
-	return f->later && !(f->early && r->early) && (!is_switched_off(j) || j->type == JSON_OBJECT);
+	return f->later && (!is_switched_off(j) || j->type == JSON_OBJECT);
 }
 
 static bool holds(const struct condition *when, const void *conf, const struct json *j)
@@ -576,7 +576,7 @@ static bool read_members(struct reading *r, const struct section *section, const
 			continue;
 		if (!read_value(r, f, &member, conf) && !f->apart)
 			good = false;
-		if (asks_for_later(r, f, member.json))
+		if (asks_for_later(f, member.json))
 			place_later(r, &member, NULL);
 	}
 	return good;

@@ -35,7 +35,7 @@ static struct ruleset *build(const char *ingresses, const char *egresses, struct
 
 	for (char *at = text; *at != '\0'; at++)
 		*at = *at == '\'' ? '"' : *at;
-	c = config_load_early(bytes_str(text), "f", &report);
+	c = config_load(bytes_str(text), "f", &report);
 	if (c == NULL)
 		fail_msg("%s: %s", text, report.errors.items[0]);
 	for (size_t i = 0; i < c->entry_count; i++)

@@ -29,7 +29,7 @@ static struct config *load(const char *ingresses, const char *egresses, const ch
 
 	for (char *at = text; *at != '\0'; at++)
 		*at = *at == '\'' ? '"' : *at;
-	c = config_load_early(bytes_str(text), "f", &report);
+	c = config_load(bytes_str(text), "f", &report);
 	if (c == NULL)
 		fail_msg("%s: %s", text, report.errors.items[0]);
 	config_report_release(&report);

@@ -9,45 +9,13 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include "loading.h"
 
 #define MAPPING "\"mapping\":{\"in\":{\"port\":10001},\"out\":{\"host\":\"a\",\"port\":2}}"
 #define VERIFY "\"verify\":{\"as_addr\":\"http://127.0.0.1:8080/\",\"policy_ids\":[\"default\"]}"
 #define ATTEST "\"attest\":{\"aa_addr\":\"unix:///run/aa.sock\"}"
 #define INGRESS(inside) "{\"add_ingress\":[{" inside "}]}"
 #define EGRESS(inside) "{\"add_egress\":[{" inside "}]}"
-
-/* The tables are written as people write configurations, without the backslashes. */
-static char *with_quotes(const char *text)
-{
-	char *copy = mem_strdup(text);
-
-	for (char *c = copy; *c != '\0'; c++) {
-		if (*c == '\'')
-			*c = '"';
-	}
-	return copy;
-}
-
-static struct config *load(const char *text, struct config_report *report)
-{
-	char *document = with_quotes(text);
-	struct config *c = config_load(bytes_str(document), "f", report);
-
-	free(document);
-	return c;
-}
-
-static struct config *load_good(const char *text)
-{
-	struct config_report report;
-	struct config *c = load(text, &report);
-
-	if (c == NULL)
-		fail_msg("%s: %s", text, report.errors.items[0]);
-	assert_int_equal(report.errors.count, 0);
-	config_report_release(&report);
-	return c;
-}
 
 static char *joined(const struct string_list *list)
 {

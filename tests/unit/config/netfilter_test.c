@@ -10,42 +10,12 @@
 #include <cmocka.h>
 
 #include "config/capture_numbers.h"
+#include "loading.h"
 
 #define IN(netfilter) "{'add_ingress':[{'netfilter':{" netfilter "},'no_ra':true}]}"
 #define OUT(netfilter) "{'add_egress':[{'netfilter':{" netfilter "},'no_ra':true}]}"
 #define TOP(netfilter, top) "{'add_ingress':[{'netfilter':{" netfilter "},'no_ra':true}]," top "}"
 #define PORT "'capture_dst':{'port':80}"
-
-static char *with_quotes(const char *text)
-{
-	char *copy = mem_strdup(text);
-
-	for (char *c = copy; *c != '\0'; c++) {
-		if (*c == '\'')
-			*c = '"';
-	}
-	return copy;
-}
-
-static struct config *load(const char *text, struct config_report *report)
-{
-	char *document = with_quotes(text);
-	struct config *c = config_load_early(bytes_str(document), "f", report);
-
-	free(document);
-	return c;
-}
-
-static struct config *load_good(const char *text)
-{
-	struct config_report report;
-	struct config *c = load(text, &report);
-
-	if (c == NULL)
-		fail_msg("%s: %s", text, report.errors.items[0]);
-	config_report_release(&report);
-	return c;
-}
 
 static const struct netfilter_conf *netfilter_of(const struct config *c)
 {
@@ -139,7 +109,7 @@ static void everything_is_read_and_written_back(void **state)
 	assert_int_equal(c->interception.backend, BACKEND_IPTABLES);
 	assert_true(c->interception.drop_on_exit);
 	config_format(c, &first);
-	back = config_load_early(buf_bytes(&first), "formatted", &report);
+	back = config_load(buf_bytes(&first), "formatted", &report);
 	if (back == NULL)
 		fail_msg("%s\n%s", buf_str(&first), report.errors.items[0]);
 	config_format(back, &second);
