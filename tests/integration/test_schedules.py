@@ -24,11 +24,12 @@ def assert_all_as_they_should_be(service_port, near_port, **options):
     return summary
 
 
-def test_between_our_gateways(pair, mode):
+@pytest.mark.parametrize("rough", [False, True], ids=["plain", "rough"])
+def test_between_our_gateways(pair, mode, rough):
     service_port = ports.free_port()
     near, far = pair(service_port, mode)
 
-    summary = assert_all_as_they_should_be(service_port, near.port)
+    summary = assert_all_as_they_should_be(service_port, near.port, rough=rough)
 
     assert summary["resets_seen"] > COUNT / 10
     for gateway in (near, far):

@@ -26,6 +26,7 @@ static const char usage[] =
 	"  --seconds N    begin nothing new after that time\n"
 	"  --deadline N   seconds in which each connection ends (default 30)\n"
 	"  --no-resets    all ends shut down cleanly\n"
+	"  --rough        small receive buffers, and a reset in most connections\n"
 	"0: all were as they should be; 1: not; 2: could not be tried.\n"
 	"One connection again: --seed N --first NUMBER --count 1\n";
 
@@ -81,6 +82,7 @@ static bool parse_arguments(struct arguments *a, int argc, char **argv)
 		{"seconds", required_argument, NULL, 'v'},
 		{"deadline", required_argument, NULL, 'v'},
 		{"no-resets", no_argument, NULL, 'r'},
+		{"rough", no_argument, NULL, 'g'},
 		{"show", no_argument, NULL, 's'},
 		{NULL, 0, NULL, 0},
 	};
@@ -90,6 +92,8 @@ static bool parse_arguments(struct arguments *a, int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", names, &at)) != -1) {
 		if (c == 'r')
 			a->run.resets = false;
+		else if (c == 'g')
+			a->run.rough = true;
 		else if (c == 's')
 			a->show = true;
 		else if (c != 'v' || !parse_argument(&a->run, names[at].name, optarg))
@@ -104,7 +108,7 @@ static void show(const struct schedules_options *o)
 		struct plan client;
 		struct plan service;
 
-		plan_make(&client, &service, o->seed, number, o->resets);
+		plan_make(&client, &service, o->seed, number, (struct plan_kind){o->resets, o->rough});
 		printf("connection %u\n", number);
 		plan_print(stdout, "client", &client);
 		plan_print(stdout, "service", &service);
@@ -114,9 +118,11 @@ static void show(const struct schedules_options *o)
 static void print_result(const struct schedules_options *o, const struct schedules_result *r)
 {
 	printf("{\"seed\": %" PRIu64 ", \"connections\": %" PRIu64 ", \"unseen\": %" PRIu64
-	       ", \"resets\": %" PRIu64 ", \"resets_seen\": %" PRIu64 ", \"bytes\": %" PRIu64
+	       ", \"resets\": %" PRIu64 ", \"resets_seen\": %" PRIu64 ", \"resets_lost\": %" PRIu64
+	       ", \"bytes\": %" PRIu64
 	       ", \"failures\": %" PRIu64 ", \"seconds\": %.3f}\n",
-	       o->seed, r->connections, r->unseen, r->resets, r->resets_seen, r->bytes, r->failures,
+	       o->seed, r->connections, r->unseen, r->resets, r->resets_seen, r->resets_lost,
+	       r->bytes, r->failures,
 	       (double)r->ms * 1e-3);
 }
 

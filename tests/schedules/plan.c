@@ -148,13 +148,15 @@ static void draw_reset(struct dice *d, struct plan *p, const struct plan *other)
 	}
 }
 
-static uint32_t draw_buffer(struct dice *d)
+static uint32_t draw_buffer(struct dice *d, bool rough)
 {
+	if (rough)
+		return one_in(d, 4) ? 0 : between(d, 8000, 14000);
 	return one_in(d, 4) ? between(d, 8000, 60000) : 0;
 }
 
 void plan_make(struct plan *client, struct plan *service, uint64_t seed, uint32_t number,
-	       bool resets)
+	       struct plan_kind kind)
 {
 	struct dice d = {.state = payload_mix(payload_name(seed, number) + 1) | 1};
 
@@ -164,8 +166,8 @@ void plan_make(struct plan *client, struct plan *service, uint64_t seed, uint32_
 	draw_writes(&d, service, 0);
 	draw_reads(&d, client);
 	draw_reads(&d, service);
-	client->receive_buffer = draw_buffer(&d);
-	service->receive_buffer = draw_buffer(&d);
+	client->receive_buffer = draw_buffer(&d, kind.rough);
+	service->receive_buffer = draw_buffer(&d, kind.rough);
 	switch (below(&d, 4)) {
 	case 0:
 		draw_waits(&d, service, client, 0);
@@ -174,9 +176,9 @@ void plan_make(struct plan *client, struct plan *service, uint64_t seed, uint32_
 		draw_waits(&d, client, service, PAYLOAD_NAME_SIZE);
 		break;
 	}
-	if (!resets)
+	if (!kind.resets)
 		return;
-	if (one_in(&d, 5))
+	if (one_in(&d, 5) != kind.rough)
 		draw_reset(&d, client, service);
 	if (one_in(&d, 5))
 		draw_reset(&d, service, client);

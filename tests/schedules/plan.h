@@ -56,9 +56,13 @@ struct plan {
 	uint32_t receive_buffer; /* SO_RCVBUF, 0: as it comes */
 };
 
-/* resets: whether an end may reset. */
+struct plan_kind {
+	bool resets; /* an end may reset */
+	bool rough;  /* both ends most often have a small receive buffer, and a client most often resets */
+};
+
 void plan_make(struct plan *client, struct plan *service, uint64_t seed, uint32_t number,
-	       bool resets);
+	       struct plan_kind kind);
 
 /* In words, one line for each step. */
 void plan_print(FILE *out, const char *who, const struct plan *p);

@@ -19,6 +19,7 @@ struct schedules_options {
 	unsigned seconds;     /* begins nothing new afterwards; 0: no limit */
 	unsigned deadline_ms; /* of each connection */
 	bool resets;
+	bool rough; /* small receive buffers, and a reset in most connections */
 };
 
 struct schedules_result {
@@ -26,6 +27,7 @@ struct schedules_result {
 	uint64_t unseen;      /* of them: reset before the service saw them */
 	uint64_t resets;
 	uint64_t resets_seen;
+	uint64_t resets_lost; /* of them: only when the end had asked */
 	uint64_t bytes; /* compared, both directions */
 	uint64_t failures;
 	uint64_t ms;

@@ -99,6 +99,13 @@ void socket_set_reset(int fd)
 	exit(2);
 }
 
+void socket_ask(int fd)
+{
+	set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 1);
+	set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+	set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
 static void control(int epoll_fd, int op, int fd, void *owner)
 {
 	struct epoll_event ev = {

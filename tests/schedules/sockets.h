@@ -24,6 +24,9 @@ void socket_set_receive_buffer(int fd, uint32_t size);
 /* What follows close() is a reset. */
 void socket_set_reset(int fd);
 
+/* Asks the other end, within a second, whether it is still there. */
+void socket_ask(int fd);
+
 /* Every edge of reading and writing, for owner. */
 void socket_watch(int epoll_fd, int fd, void *owner);
 
