@@ -12,22 +12,22 @@
 
 #include "crypto/aead.h"
 
-#define ROUNDS	5
+#define ROUNDS 5
 #define ROUND_S 0.03
 
 static const struct {
 	const char *name;
 	enum aead_algorithm id;
 } algorithms[] = {
-	{"AES-128-GCM", AEAD_AES_128_GCM},
-	{"AES-256-GCM", AEAD_AES_256_GCM},
-	{"ChaCha20-Poly1305", AEAD_CHACHA20_POLY1305},
+	{ "AES-128-GCM", AEAD_AES_128_GCM },
+	{ "AES-256-GCM", AEAD_AES_256_GCM },
+	{ "ChaCha20-Poly1305", AEAD_CHACHA20_POLY1305 },
 };
-static const char *const implementations[] = {"evp", "ipsec-mb"};
-static const size_t sizes[] = {100, 1400, 16384};
+static const char *const implementations[] = { "evp", "ipsec-mb" };
+static const size_t sizes[] = { 100, 1400, 16384 };
 
 static const uint8_t iv[AEAD_IV_LEN];
-static const uint8_t header[5] = {23, 3, 3, 0x40, 0x11};
+static const uint8_t header[5] = { 23, 3, 3, 0x40, 0x11 };
 
 struct bench {
 	struct aead_cache *cache;
@@ -49,14 +49,14 @@ static void seal(struct bench *b)
 {
 	static const uint8_t type = 23;
 
-	aead_seal_tail(b->cache, &b->key, iv, bytes_of(header, sizeof(header)),
-		       bytes_of(b->plain, b->len), bytes_of(&type, 1), b->sealed);
+	aead_seal_tail(b->cache, &b->key, iv, bytes_of(header, sizeof(header)), bytes_of(b->plain, b->len),
+		       bytes_of(&type, 1), b->sealed);
 }
 
 static void open(struct bench *b)
 {
-	if (!aead_open(b->cache, &b->key, iv, bytes_of(header, sizeof(header)), b->sealed,
-		       b->len + 1 + AEAD_TAG_LEN, b->plain))
+	if (!aead_open(b->cache, &b->key, iv, bytes_of(header, sizeof(header)), b->sealed, b->len + 1 + AEAD_TAG_LEN,
+		       b->plain))
 		abort();
 }
 
@@ -89,8 +89,8 @@ static double best_of(struct bench *b, void (*call)(struct bench *))
 
 static void measure(const char *name, enum aead_algorithm id, size_t len)
 {
-	static const uint8_t key[AEAD_MAX_KEY_LEN] = {1, 2, 3};
-	struct bench b = {.cache = aead_cache_new(), .len = len};
+	static const uint8_t key[AEAD_MAX_KEY_LEN] = { 1, 2, 3 };
+	struct bench b = { .cache = aead_cache_new(), .len = len };
 	double sealing, opening, keyed;
 
 	b.plain = mem_new(len + 1);
@@ -99,9 +99,9 @@ static void measure(const char *name, enum aead_algorithm id, size_t len)
 	sealing = best_of(&b, seal);
 	opening = best_of(&b, open);
 	keyed = best_of(&b, seal_with_new_key);
-	printf("  %-18s %6zu B  seal %7.3f us %6.2f GB/s  open %7.3f us %6.2f GB/s  key %+.3f us\n",
-	       name, len, sealing * 1e6, (double)len / sealing * 1e-9, opening * 1e6,
-	       (double)len / opening * 1e-9, (keyed - sealing) * 1e6);
+	printf("  %-18s %6zu B  seal %7.3f us %6.2f GB/s  open %7.3f us %6.2f GB/s  key %+.3f us\n", name, len,
+	       sealing * 1e6, (double)len / sealing * 1e-9, opening * 1e6, (double)len / opening * 1e-9,
+	       (keyed - sealing) * 1e6);
 	free(b.plain);
 	free(b.sealed);
 	aead_cache_free(b.cache);

@@ -20,7 +20,7 @@
 #include "crypto/key.h"
 #include "crypto/libctx_internal.h"
 
-#define ROUNDS	   8
+#define ROUNDS 8
 #define HANDSHAKES 100
 
 enum secrets { SECRETS_LOGGED, SECRETS_CAUGHT };
@@ -85,9 +85,7 @@ static void use_identity(SSL_CTX *ctx, OSSL_LIB_CTX *lib)
 	EVP_PKEY *pkey = d2i_AutoPrivateKey_ex(NULL, &key_at, (long)key.len, lib, NULL);
 
 	must(x509 != NULL && d2i_X509(&x509, &cert_at, (long)cert.len) != NULL, "certificate");
-	must(pkey != NULL && SSL_CTX_use_certificate(ctx, x509) == 1 &&
-		     SSL_CTX_use_PrivateKey(ctx, pkey) == 1,
-	     "key");
+	must(pkey != NULL && SSL_CTX_use_certificate(ctx, x509) == 1 && SSL_CTX_use_PrivateKey(ctx, pkey) == 1, "key");
 	EVP_PKEY_free(pkey);
 	X509_free(x509);
 }
@@ -95,8 +93,8 @@ static void use_identity(SSL_CTX *ctx, OSSL_LIB_CTX *lib)
 static void way_open(struct way *w, const char *suite)
 {
 	for (int i = 0; i < 2; i++) {
-		SSL_CTX *ctx = SSL_CTX_new_ex(libctx_ossl(w->lib), NULL,
-					      i == 0 ? TLS_client_method() : TLS_server_method());
+		SSL_CTX *ctx =
+			SSL_CTX_new_ex(libctx_ossl(w->lib), NULL, i == 0 ? TLS_client_method() : TLS_server_method());
 
 		must(ctx != NULL && SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) &&
 			     SSL_CTX_set_ciphersuites(ctx, suite) &&
@@ -131,7 +129,7 @@ static void handshake(struct way *w)
 {
 	SSL *client = SSL_new(w->ctx[0]), *server = SSL_new(w->ctx[1]);
 	BIO *to_client = BIO_new(BIO_s_mem()), *to_server = BIO_new(BIO_s_mem());
-	struct libctx_secrets secrets[2] = {0};
+	struct libctx_secrets secrets[2] = { 0 };
 
 	BIO_set_mem_eof_return(to_client, -1);
 	BIO_set_mem_eof_return(to_server, -1);
@@ -145,8 +143,7 @@ static void handshake(struct way *w)
 	step(w, server, &secrets[1]);
 	must(step(w, client, &secrets[0]) == 1 && step(w, server, &secrets[1]) == 1, "handshake");
 	must(w->secrets == SECRETS_LOGGED ||
-		     (secrets[0].server_len > 0 &&
-		      memcmp(&secrets[0], &secrets[1], sizeof(secrets[0])) == 0),
+		     (secrets[0].server_len > 0 && memcmp(&secrets[0], &secrets[1], sizeof(secrets[0])) == 0),
 	     "secrets");
 	SSL_free(client);
 	SSL_free(server);
@@ -165,10 +162,10 @@ static void measure(struct way *w)
 static void compare(struct libctx *plain, struct libctx *filtered, const char *suite, bool mutual)
 {
 	struct way ways[] = {
-		{.name = "default, key log", .lib = NULL, .secrets = SECRETS_LOGGED},
-		{.name = "plain, key log", .lib = plain, .secrets = SECRETS_LOGGED},
-		{.name = "filtered, key log", .lib = filtered, .secrets = SECRETS_LOGGED},
-		{.name = "filtered, caught", .lib = filtered, .secrets = SECRETS_CAUGHT},
+		{ .name = "default, key log", .lib = NULL, .secrets = SECRETS_LOGGED },
+		{ .name = "plain, key log", .lib = plain, .secrets = SECRETS_LOGGED },
+		{ .name = "filtered, key log", .lib = filtered, .secrets = SECRETS_LOGGED },
+		{ .name = "filtered, caught", .lib = filtered, .secrets = SECRETS_CAUGHT },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
@@ -180,11 +177,9 @@ static void compare(struct libctx *plain, struct libctx *filtered, const char *s
 		for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
 			measure(&ways[i]);
 	}
-	printf("%s, %s\n", suite,
-	       mutual ? "both sides with a certificate" : "server with a certificate");
+	printf("%s, %s\n", suite, mutual ? "both sides with a certificate" : "server with a certificate");
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-		printf("  %-18s %6.1f us  %.2f\n", ways[i].name, ways[i].best_us,
-		       ways[i].best_us / ways[0].best_us);
+		printf("  %-18s %6.1f us  %.2f\n", ways[i].name, ways[i].best_us, ways[i].best_us / ways[0].best_us);
 		SSL_CTX_free(ways[i].ctx[0]);
 		SSL_CTX_free(ways[i].ctx[1]);
 	}
@@ -198,8 +193,7 @@ static struct libctx *new_context(struct libctx *(*make)(struct err *), const ch
 	struct libctx *l = make(&e);
 
 	must(l != NULL, "new context");
-	printf("%s context: %.0f us, %ld KiB more\n", name, now_us() - start,
-	       resident_kib() - before);
+	printf("%s context: %.0f us, %ld KiB more\n", name, now_us() - start, resident_kib() - before);
 	return l;
 }
 
@@ -210,15 +204,14 @@ int main(void)
 	struct key *k = key_new_p256(&e);
 
 	must(k != NULL && key_pkcs8(k, &key, &e) == 0, "key");
-	must(cert_make_rats_tls(&(struct rats_cert_options){.key = k,
-							    .not_before = clock_unix(),
-							    .not_after = clock_unix() + 3600},
+	must(cert_make_rats_tls(&(struct rats_cert_options){ .key = k,
+							     .not_before = clock_unix(),
+							     .not_after = clock_unix() + 3600 },
 				&cert, &e) == 0,
 	     "certificate");
 	printf("%s\n", OpenSSL_version(OPENSSL_VERSION));
 	first = new_context(libctx_new, "first (with self-test)");
-	filtered = new_context(libctx_new,
-			       libctx_is_filtered(first) ? "filtered" : "fallen back to plain");
+	filtered = new_context(libctx_new, libctx_is_filtered(first) ? "filtered" : "fallen back to plain");
 	plain = new_context(libctx_new_plain, "plain");
 	if (libctx_is_filtered(filtered)) {
 		compare(plain, filtered, "TLS_AES_128_GCM_SHA256", false);

@@ -20,26 +20,25 @@
 #include "load/drive.h"
 #include "load/serve.h"
 
-#define CLIENTS_MAX   100000
-#define TIME_LIMIT_S  60
-#define SERVE_S	      7200
-#define SMALL	      100 /* bytes of a request, and of an answer */
-#define BULK_BYTES    (256u << 20)
+#define CLIENTS_MAX 100000
+#define TIME_LIMIT_S 60
+#define SERVE_S 7200
+#define SMALL 100 /* bytes of a request, and of an answer */
+#define BULK_BYTES (256u << 20)
 #define COMPARE_BYTES (3u << 20)
 
-static const char usage[] =
-	"usage: load serve --port P [--seconds S]\n"
-	"       load bulk  --port P [--clients N] [--bytes B] [--direction up|down]\n"
-	"       load conn  --port P [--clients N] [--bytes B] [--seconds S] [--count C]\n"
-	"       load req   --port P [--clients N] [--bytes B] [--seconds S] [--count C]\n"
-	"       load idle  --port P [--clients N]\n"
-	"       load check --port P [--clients N] [--bytes B]\n"
-	"bulk   each client moves B bytes one way\n"
-	"conn   each exchange of B bytes up and B down has a connection of its own\n"
-	"req    as conn, on connections that stay\n"
-	"idle   one byte comes down each connection; they are held, and used once more\n"
-	"check  B bytes up and B down, compared at both ends\n"
-	"All but serve: --time-limit S for preparing and for running, --host A (127.0.0.1).\n";
+static const char usage[] = "usage: load serve --port P [--seconds S]\n"
+			    "       load bulk  --port P [--clients N] [--bytes B] [--direction up|down]\n"
+			    "       load conn  --port P [--clients N] [--bytes B] [--seconds S] [--count C]\n"
+			    "       load req   --port P [--clients N] [--bytes B] [--seconds S] [--count C]\n"
+			    "       load idle  --port P [--clients N]\n"
+			    "       load check --port P [--clients N] [--bytes B]\n"
+			    "bulk   each client moves B bytes one way\n"
+			    "conn   each exchange of B bytes up and B down has a connection of its own\n"
+			    "req    as conn, on connections that stay\n"
+			    "idle   one byte comes down each connection; they are held, and used once more\n"
+			    "check  B bytes up and B down, compared at both ends\n"
+			    "All but serve: --time-limit S for preparing and for running, --host A (127.0.0.1).\n";
 
 struct arguments {
 	struct in_addr host;
@@ -94,15 +93,15 @@ static bool parse_argument(struct arguments *a, const char *name, const char *va
 static bool parse_arguments(struct arguments *a, int argc, char **argv)
 {
 	static const struct option names[] = {
-		{"host", required_argument, NULL, 0},
-		{"port", required_argument, NULL, 0},
-		{"clients", required_argument, NULL, 0},
-		{"bytes", required_argument, NULL, 0},
-		{"direction", required_argument, NULL, 0},
-		{"seconds", required_argument, NULL, 0},
-		{"count", required_argument, NULL, 0},
-		{"time-limit", required_argument, NULL, 0},
-		{NULL, 0, NULL, 0},
+		{ "host", required_argument, NULL, 0 },
+		{ "port", required_argument, NULL, 0 },
+		{ "clients", required_argument, NULL, 0 },
+		{ "bytes", required_argument, NULL, 0 },
+		{ "direction", required_argument, NULL, 0 },
+		{ "seconds", required_argument, NULL, 0 },
+		{ "count", required_argument, NULL, 0 },
+		{ "time-limit", required_argument, NULL, 0 },
+		{ NULL, 0, NULL, 0 },
 	};
 	int at;
 
@@ -120,23 +119,22 @@ static bool set_mode(struct drive_options *o, const char *mode, const struct arg
 
 	if (strcmp(mode, "bulk") == 0) {
 		o->once = true;
-		o->exchange = a->up ? (struct exchange){.up = large, .down = 1}
-				    : (struct exchange){.down = large};
+		o->exchange = a->up ? (struct exchange){ .up = large, .down = 1 } : (struct exchange){ .down = large };
 		return true;
 	}
 	if (strcmp(mode, "conn") == 0 || strcmp(mode, "req") == 0) {
 		o->reconnect = strcmp(mode, "conn") == 0;
-		o->exchange = (struct exchange){.up = small, .down = small};
+		o->exchange = (struct exchange){ .up = small, .down = small };
 		return true;
 	}
 	if (strcmp(mode, "idle") == 0) {
 		o->once = true;
-		o->exchange = (struct exchange){.down = 1};
+		o->exchange = (struct exchange){ .down = 1 };
 		return true;
 	}
 	large = a->bytes > 0 ? a->bytes : COMPARE_BYTES;
 	o->once = true;
-	o->exchange = (struct exchange){.up = large, .down = large, .compare = true};
+	o->exchange = (struct exchange){ .up = large, .down = large, .compare = true };
 	return strcmp(mode, "check") == 0;
 }
 
@@ -147,13 +145,12 @@ static double quantile_us(const struct drive_result *r, double share)
 
 static void print_result(const struct drive_result *r)
 {
-	printf("{\"exchanges\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"failed\": %" PRIu64
-	       ", \"open\": %" PRIu64 ", \"wall_s\": %.6f, \"p50_us\": %.1f, \"p90_us\": %.1f, "
+	printf("{\"exchanges\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"open\": %" PRIu64
+	       ", \"wall_s\": %.6f, \"p50_us\": %.1f, \"p90_us\": %.1f, "
 	       "\"p99_us\": %.1f, \"max_us\": %.1f, \"error\": %s%s%s}\n",
-	       r->exchanges, r->bytes, r->failed, r->open, r->wall_s, quantile_us(r, 0.5),
-	       quantile_us(r, 0.9), quantile_us(r, 0.99), (double)r->times_ns.max * 1e-3,
-	       r->error != NULL ? "\"" : "", r->error != NULL ? r->error : "null",
-	       r->error != NULL ? "\"" : "");
+	       r->exchanges, r->bytes, r->failed, r->open, r->wall_s, quantile_us(r, 0.5), quantile_us(r, 0.9),
+	       quantile_us(r, 0.99), (double)r->times_ns.max * 1e-3, r->error != NULL ? "\"" : "",
+	       r->error != NULL ? r->error : "null", r->error != NULL ? "\"" : "");
 	fflush(stdout);
 }
 
@@ -188,9 +185,8 @@ out:
 
 int main(int argc, char **argv)
 {
-	struct arguments a = {
-		.clients = 1, .seconds = 1, .count = INT64_MAX, .time_limit_s = TIME_LIMIT_S};
-	struct drive_options o = {0};
+	struct arguments a = { .clients = 1, .seconds = 1, .count = INT64_MAX, .time_limit_s = TIME_LIMIT_S };
+	struct drive_options o = { 0 };
 	bool serving = argc > 1 && strcmp(argv[1], "serve") == 0;
 
 	if (serving)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Also with what is still to come. What loads must format to a document that loads again, to the same text and without a word. */
+/* Also with what is still to come. What loads must format to a document that loads again, to the same text and without
+ * a word. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -42,7 +42,8 @@ static void make_header(void)
 	struct err e;
 
 	must(key_jwk_members(signer, &x, &y, &e) == 0);
-	buf_append_str(&header, "{\"alg\":\"ES256\",\"jwk\":{\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"");
+	buf_append_str(&header,
+		       "{\"alg\":\"ES256\",\"jwk\":{\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"");
 	base64url_encode(buf_bytes(&x), &header);
 	buf_append_str(&header, "\",\"y\":\"");
 	base64url_encode(buf_bytes(&y), &header);
@@ -59,8 +60,8 @@ static void set_up(void)
 	struct err e;
 
 	signer = key_of_scalar(3);
-	must(cert_issue(&(struct issue_options){ .organization = "Trustee CA", .subject_key = ca, .is_ca = true },
-			&der, &e) == 0);
+	must(cert_issue(&(struct issue_options){ .organization = "Trustee CA", .subject_key = ca, .is_ca = true }, &der,
+			&e) == 0);
 	cert_list_add(&anchors, cert_from_der(buf_bytes(&der), &e));
 	must(key_spki(bound, &spki, &e) == 0);
 	make_header();

@@ -9,8 +9,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* How it ended, and how much was eaten; at most step bytes at a time. */
-static enum http_progress feed(struct http_parser *p, const uint8_t *data, size_t size, size_t step,
-			       size_t *eaten)
+static enum http_progress feed(struct http_parser *p, const uint8_t *data, size_t size, size_t step, size_t *eaten)
 {
 	enum http_progress progress = HTTP_MORE;
 	size_t at = 0;

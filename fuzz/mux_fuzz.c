@@ -14,16 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum {
-	BE_CLIENT = 1,
-	REFUSE = 2,
-	WAIT = 4,
-	STALL = 8,
-	CLOSE = 16,
-	ECHO = 32,
-	TIGHT = 64,
-	POOL_FULL = 128
-};
+enum { BE_CLIENT = 1, REFUSE = 2, WAIT = 4, STALL = 8, CLOSE = 16, ECHO = 32, TIGHT = 64, POOL_FULL = 128 };
 
 #define STREAMS 64
 
@@ -203,16 +194,16 @@ static void connect_some(void)
 		struct owner *o = &world->owners[world->count++];
 
 		o->events.ready = on_ready;
-		o->connect = (struct mux_connect_events){on_answered, on_failed};
+		o->connect = (struct mux_connect_events){ on_answered, on_failed };
 		o->m = mux_session_connect(world->session, &o->connect);
 	}
 }
 
 static void run(struct world *w)
 {
-	struct mux_session_events events = {on_requested, on_withdrawn, on_changed, on_ended};
-	struct mux_session_options options = {
-		.role = w->flags & BE_CLIENT ? MUX_CLIENT : MUX_SERVER, .max_streams = 10};
+	struct mux_session_events events = { on_requested, on_withdrawn, on_changed, on_ended };
+	struct mux_session_options options = { .role = w->flags & BE_CLIENT ? MUX_CLIENT : MUX_SERVER,
+					       .max_streams = 10 };
 	struct err e;
 
 	w->session = mux_session_new(&w->worker, &w->transport, &options, &events, &e);
@@ -234,8 +225,7 @@ static void run(struct world *w)
 	mux_session_free(w->session);
 	for (unsigned i = 0; i < STREAMS; i++) {
 		if (w->owners[i].m != NULL)
-			mux_stream_stream(w->owners[i].m)
-				->ops->close(mux_stream_stream(w->owners[i].m), STREAM_ABORT);
+			mux_stream_stream(w->owners[i].m)->ops->close(mux_stream_stream(w->owners[i].m), STREAM_ABORT);
 		w->owners[i].m = NULL;
 	}
 	rounds(2);
@@ -244,11 +234,11 @@ static void run(struct world *w)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
-	static const struct stream_ops ops = {pull, consumed, push, shut, close_transport};
+	static const struct stream_ops ops = { pull, consumed, push, shut, close_transport };
 	size_t skip = 24;
 	size_t head = sizeof(preface) - 1;
-	struct pool_budget budget = {0};
-	struct world w = {0};
+	struct pool_budget budget = { 0 };
+	struct world w = { 0 };
 	uint8_t *in;
 	struct err e;
 
@@ -268,7 +258,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	budget.limit = w.flags & POOL_FULL ? 0 : 64 * 1024 * 1024;
 	w.worker.loop = loop_new(&e);
 	w.worker.pool = pool_new(w.worker.loop, &budget);
-	w.transport = (struct stream){.ops = &ops, .readable = true, .writable = true};
+	w.transport = (struct stream){ .ops = &ops, .readable = true, .writable = true };
 	task_init(&w.stop, stop_loop);
 	run(&w);
 	if (budget.used != 0)

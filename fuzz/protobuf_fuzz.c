@@ -27,7 +27,8 @@ static void round_trip_request(struct bytes message)
 	if (ttrpc_request_parse(message, &in, &e) < 0)
 		return;
 	must(ttrpc_request_format(1,
-				  &(struct ttrpc_request){ .service = in.service, .method = in.method,
+				  &(struct ttrpc_request){ .service = in.service,
+							   .method = in.method,
 							   .payload = buf_bytes(&in.payload) },
 				  &frame, &e) == 0);
 	must(ttrpc_request_parse(payload_of(&frame), &again, &e) == 0);
@@ -47,8 +48,7 @@ static void round_trip_response(struct bytes message)
 
 	if (ttrpc_response_parse(message, &response, &e) < 0)
 		return;
-	must(ttrpc_response_format(1, response.code, response.message, buf_bytes(&response.payload),
-				   &frame, &e) == 0);
+	must(ttrpc_response_format(1, response.code, response.message, buf_bytes(&response.payload), &frame, &e) == 0);
 	must(ttrpc_response_parse(payload_of(&frame), &again, &e) == 0);
 	must(response.code == again.code);
 	must(response.code == 0 || strcmp(response.message, again.message) == 0);

@@ -20,7 +20,8 @@ static void write_again(const struct proxy_header *h, enum proxy_protocol_versio
 	size_t len = proxy_protocol_format(version, &h->client, &h->server, out);
 
 	must(proxy_protocol_parse(bytes_of(out, len), &again, &e) == PROXY_HEADER && again.len == len);
-	must(again.has_addrs && sock_addr_equal(&again.client, &h->client) && sock_addr_equal(&again.server, &h->server));
+	must(again.has_addrs && sock_addr_equal(&again.client, &h->client) &&
+	     sock_addr_equal(&again.server, &h->server));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -10,8 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const uint16_t suites[] = {SUITE_AES_128_GCM_SHA256, SUITE_AES_256_GCM_SHA384,
-				  SUITE_CHACHA20_POLY1305_SHA256};
+static const uint16_t suites[] = { SUITE_AES_128_GCM_SHA256, SUITE_AES_256_GCM_SHA384, SUITE_CHACHA20_POLY1305_SHA256 };
 
 struct ends {
 	struct aead_cache *cache;
@@ -29,10 +28,10 @@ static void must(bool holds)
 static struct ends ends_of(uint8_t choice)
 {
 	static struct aead_cache *cache;
-	static const uint8_t secret[48] = {1, 2, 3};
+	static const uint8_t secret[48] = { 1, 2, 3 };
 	const uint16_t suite = suites[choice % ARRAY_SIZE(suites)];
 	const size_t secret_len = suite == SUITE_AES_256_GCM_SHA384 ? 48 : 32;
-	struct ends x = {.messages.refuse_tickets = (choice & 0x80) != 0};
+	struct ends x = { .messages.refuse_tickets = (choice & 0x80) != 0 };
 	struct err e;
 
 	if (cache == NULL) {
@@ -60,8 +59,8 @@ static struct bytes seal_inner(struct ends *x, struct bytes inner, uint8_t *wire
 	for (size_t i = 0; i < 8; i++)
 		nonce[4 + i] ^= (uint8_t)(x->from.sequence >> (56 - 8 * i));
 	x->from.sequence++;
-	aead_seal(x->cache, &x->from.key, nonce, bytes_of(wire, RECORD_HEADER_LEN), inner.data,
-		  inner.len, wire + RECORD_HEADER_LEN);
+	aead_seal(x->cache, &x->from.key, nonce, bytes_of(wire, RECORD_HEADER_LEN), inner.data, inner.len,
+		  wire + RECORD_HEADER_LEN);
 	return bytes_of(wire, RECORD_HEADER_LEN + body);
 }
 
@@ -72,8 +71,7 @@ static void check_wiped(const uint8_t *out, size_t len)
 }
 
 /* Returns whether the connection goes on. */
-static bool check_opened(struct ends *x, struct bytes wire, struct record_opened r,
-			 const uint8_t *out)
+static bool check_opened(struct ends *x, struct bytes wire, struct record_opened r, const uint8_t *out)
 {
 	must(r.wire_len <= wire.len);
 	must(r.plain_len <= RECORD_MAX_PLAIN);
@@ -117,14 +115,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct bytes wire = reader_bytes(&r, MIN(len, reader_left(&r)));
 
 		if (sealed)
-			wire = seal_inner(
-				&x,
-				bytes_of(wire.data, MIN(wire.len, (size_t)65535 - AEAD_TAG_LEN)),
-				room);
+			wire = seal_inner(&x, bytes_of(wire.data, MIN(wire.len, (size_t)65535 - AEAD_TAG_LEN)), room);
 		memset(out, 0, sizeof(out));
-		goes_on = check_opened(&x, wire,
-				       record_open(x.cache, &x.to, &x.messages, wire, out), out) &&
-			  sealed;
+		goes_on = check_opened(&x, wire, record_open(x.cache, &x.to, &x.messages, wire, out), out) && sealed;
 	}
 	aead_cache_forget(x.cache, &x.from.key);
 	aead_cache_forget(x.cache, &x.to.key);

@@ -22,8 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		if (ttrpc_response_parse(payload, &response, &e) == 0)
 			ttrpc_response_release(&response);
-		rest = bytes_of(payload.data + payload.len,
-				rest.len - TTRPC_HEADER_LEN - payload.len);
+		rest = bytes_of(payload.data + payload.len, rest.len - TTRPC_HEADER_LEN - payload.len);
 	}
 	return 0;
 }

@@ -579,8 +579,9 @@ int cmd_cleanup_iptables(int argc, char **argv)
 	if (q.dry_run && q.all)
 		return print_all_removals(&q, &e);
 	if (q.all || q.style != STYLE_OURS || has_config(&q)) {
-		err_set(&e, ERR_CONFIG, "--all, --style and a configuration are for printing all that could be there: "
-					"write --dry-run --all with them");
+		err_set(&e, ERR_CONFIG,
+			"--all, --style and a configuration are for printing all that could be there: "
+			"write --dry-run --all with them");
 		return complain("cleanup-iptables", &e, EXIT_USAGE);
 	}
 	return clean_up(&q, &e);

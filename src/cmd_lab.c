@@ -35,8 +35,7 @@ static const char usage[] =
 
 static int usage_error(const char *text, const char *value)
 {
-	fprintf(stderr, "tng lab: %s%s%s\n%s", text, value != NULL ? ": " : "", value != NULL ? value : "",
-		usage);
+	fprintf(stderr, "tng lab: %s%s%s\n%s", text, value != NULL ? ": " : "", value != NULL ? value : "", usage);
 	return EXIT_USAGE;
 }
 

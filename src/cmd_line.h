@@ -25,11 +25,11 @@ enum command {
 
 struct cmd_line {
 	enum command command;
-	const char *config_file;    /* COMMAND_LAUNCH and COMMAND_CHECK: one of these two */
+	const char *config_file; /* COMMAND_LAUNCH and COMMAND_CHECK: one of these two */
 	const char *config_content;
 	struct log_request log;
-	const char *topic;	    /* COMMAND_HELP, or NULL */
-	int rest_count;		    /* of the commands behind COMMAND_CHECK: their own argv */
+	const char *topic; /* COMMAND_HELP, or NULL */
+	int rest_count;	   /* of the commands behind COMMAND_CHECK: their own argv */
 	char **rest;
 };
 
@@ -37,7 +37,7 @@ struct cmd_line {
 int cmd_line_parse(int argc, char **argv, struct cmd_line *line, struct err *e) MUST_CHECK;
 
 /*
- * The configuration that the line names; the files that it names in turn are there as well. NULL after an error, or with
- * report->errors. config_free(), config_report_release().
+ * The configuration that the line names; the files that it names in turn are there as well. NULL after an error, or
+ * with report->errors. config_free(), config_report_release().
  */
 struct config *cmd_line_load(const struct cmd_line *line, struct config_report *report, struct err *e);

@@ -10,10 +10,10 @@
 #include "base/mem.h"
 
 #define PATTERN_PERIOD 251 /* a prime: no record or buffer size is a multiple */
-#define PATTERN_LEN    (PATTERN_PERIOD * 1044)
-#define STEP_MAX       (PATTERN_LEN - PATTERN_PERIOD) /* bytes of one call */
-#define TURN_STEPS     16
-#define COMPARE_FLAG   (1ull << 63)
+#define PATTERN_LEN (PATTERN_PERIOD * 1044)
+#define STEP_MAX (PATTERN_LEN - PATTERN_PERIOD) /* bytes of one call */
+#define TURN_STEPS 16
+#define COMPARE_FLAG (1ull << 63)
 
 static uint8_t pattern[PATTERN_LEN];
 
@@ -60,7 +60,7 @@ void head_parse(const uint8_t from[HEAD_LEN], struct exchange *x)
 
 void body_init(struct body *b, uint64_t len, bool compare)
 {
-	*b = (struct body){.len = len, .compare = compare};
+	*b = (struct body){ .len = len, .compare = compare };
 }
 
 static bool would_block(void)
@@ -72,8 +72,8 @@ static bool would_block(void)
 static enum body_step send_with_head(int fd, struct body *b, const uint8_t *head)
 {
 	size_t len = MIN(b->len, (uint64_t)16384);
-	struct iovec parts[] = {{(void *)head, HEAD_LEN}, {(void *)pattern_at(0), len}};
-	struct msghdr msg = {.msg_iov = parts, .msg_iovlen = 2};
+	struct iovec parts[] = { { (void *)head, HEAD_LEN }, { (void *)pattern_at(0), len } };
+	struct msghdr msg = { .msg_iov = parts, .msg_iovlen = 2 };
 	ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL);
 
 	if (n < HEAD_LEN)
@@ -87,8 +87,7 @@ enum body_step body_send(int fd, struct body *b, const uint8_t *head)
 	if (head != NULL && send_with_head(fd, b, head) == BODY_FAILED)
 		return BODY_FAILED;
 	for (int step = 0; step < TURN_STEPS && b->at < b->len; step++) {
-		ssize_t n = send(fd, pattern_at(b->at), MIN(b->len - b->at, (uint64_t)STEP_MAX),
-				 MSG_NOSIGNAL);
+		ssize_t n = send(fd, pattern_at(b->at), MIN(b->len - b->at, (uint64_t)STEP_MAX), MSG_NOSIGNAL);
 
 		if (n < 0)
 			return would_block() ? BODY_AGAIN : BODY_FAILED;
@@ -114,8 +113,7 @@ enum body_step body_receive(int fd, struct body *b)
 	static uint8_t scratch[STEP_MAX];
 
 	for (int step = 0; step < TURN_STEPS && b->at < b->len; step++) {
-		ssize_t n = recv(fd, scratch, MIN(b->len - b->at, (uint64_t)STEP_MAX),
-				 b->compare ? 0 : MSG_TRUNC);
+		ssize_t n = recv(fd, scratch, MIN(b->len - b->at, (uint64_t)STEP_MAX), b->compare ? 0 : MSG_TRUNC);
 
 		if (n < 0)
 			return would_block() ? BODY_AGAIN : BODY_FAILED;

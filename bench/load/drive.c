@@ -22,9 +22,9 @@
 #include "net.h"
 
 #define OPENING_AT_ONCE 64
-#define FAILURES_MAX	100
-#define WAIT_MS		200
-#define EVENTS		(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define FAILURES_MAX 100
+#define WAIT_MS 200
+#define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 enum state { CLOSED, CONNECTING, SENDING, RECEIVING, RESTING };
 
@@ -237,7 +237,7 @@ struct drive *drive_new(const struct drive_options *o)
 
 void drive_prepare(struct drive *d, struct drive_result *r)
 {
-	d->exchange = (struct exchange){.down = 1};
+	d->exchange = (struct exchange){ .down = 1 };
 	d->repeat = false;
 	d->to_begin = d->o.clients;
 	d->end_ns = UINT64_MAX;

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define HISTOGRAM_SUB_BITS 6 /* each power of two is cut into 64 */
-#define HISTOGRAM_LEN	   ((64 - HISTOGRAM_SUB_BITS) << HISTOGRAM_SUB_BITS)
+#define HISTOGRAM_LEN ((64 - HISTOGRAM_SUB_BITS) << HISTOGRAM_SUB_BITS)
 
 /* {0} is empty. */
 struct histogram {

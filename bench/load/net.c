@@ -91,7 +91,7 @@ int net_error(int fd)
 
 static void control(int epoll_fd, int op, int fd, uint32_t events, void *owner)
 {
-	struct epoll_event ev = {.events = events, .data.ptr = owner};
+	struct epoll_event ev = { .events = events, .data.ptr = owner };
 
 	if (epoll_ctl(epoll_fd, op, fd, &ev) < 0) {
 		perror("load: epoll_ctl");

@@ -49,8 +49,7 @@ static void on_next(struct timer *t)
 static void take_list(struct anchors *a, struct cert_list *list)
 {
 	if (a->failing || a->list.count == 0)
-		log_info("%s: the attestation service told %zu certificates of its signer", a->name,
-			 list->count);
+		log_info("%s: the attestation service told %zu certificates of its signer", a->name, list->count);
 	cert_list_release(&a->list);
 	a->list = *list;
 	a->failing = false;
@@ -74,8 +73,7 @@ static void take_failure(struct anchors *a, enum reason reason, const struct err
 	a->pause_ms = MIN(2 * a->pause_ms, (unsigned)ANCHORS_PAUSE_MAX_MS);
 }
 
-static void on_answer(struct as_events *self, const struct bytes *content, enum reason reason,
-		      const struct err *why)
+static void on_answer(struct as_events *self, const struct bytes *content, enum reason reason, const struct err *why)
 {
 	struct anchors *a = container_of(self, struct anchors, answers);
 	struct cert_list list = { 0 };
@@ -94,8 +92,7 @@ static void on_answer(struct as_events *self, const struct bytes *content, enum 
 	a->events->fetched(a->events);
 }
 
-struct anchors *anchors_new(struct loop *l, struct as_client *client, const char *name,
-			    struct anchors_events *events)
+struct anchors *anchors_new(struct loop *l, struct as_client *client, const char *name, struct anchors_events *events)
 {
 	struct anchors *a = mem_new_of(struct anchors);
 

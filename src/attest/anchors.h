@@ -30,8 +30,7 @@ struct anchors_events {
 };
 
 /* keeps client, name and events. */
-struct anchors *anchors_new(struct loop *l, struct as_client *client, const char *name,
-			    struct anchors_events *events);
+struct anchors *anchors_new(struct loop *l, struct as_client *client, const char *name, struct anchors_events *events);
 void anchors_start(struct anchors *a);
 /* Not from inside fetched. */
 void anchors_free(struct anchors *a);

@@ -139,13 +139,13 @@ static void log_bad(struct attester *a, const struct err *why)
 			 "expires, retrying",
 			 a->name, reason_word(a->reason), why->text);
 	else
-		log_error("%s: has no evidence, peers are refused: %s: %s; retrying", a->name,
-			  reason_word(a->reason), why->text);
+		log_error("%s: has no evidence, peers are refused: %s: %s; retrying", a->name, reason_word(a->reason),
+			  why->text);
 }
 
 /* One of id and why. What peers and agents can provoke at will is limited. */
-static void set_health(struct attester *a, enum health health, const struct identity *id,
-		       enum reason reason, const struct err *why)
+static void set_health(struct attester *a, enum health health, const struct identity *id, enum reason reason,
+		       const struct err *why)
 {
 	bool changed = health != a->health || (why != NULL && reason != a->reason);
 	unsigned skipped;
@@ -184,8 +184,7 @@ static void deliver_answer(struct mail *mail)
 }
 
 /* Takes id. With the lock held. */
-static void post_answer(struct attester_call *call, struct identity *id, enum reason reason,
-			const struct err *why)
+static void post_answer(struct attester_call *call, struct identity *id, enum reason reason, const struct err *why)
 {
 	call->state = CALL_ANSWERED;
 	call->errand = NULL;
@@ -252,12 +251,10 @@ static void on_expiry(struct timer *t)
 		return;
 	}
 	err_set(&why, ERR_TIMEOUT, "the evidence has expired before it could be renewed");
-	set_health(a, HEALTH_DOWN, NULL,
-		   a->health == HEALTH_STALE ? a->reason : REASON_ATTESTER_UNAVAILABLE, &why);
+	set_health(a, HEALTH_DOWN, NULL, a->health == HEALTH_STALE ? a->reason : REASON_ATTESTER_UNAVAILABLE, &why);
 }
 
-static void on_renewed(struct collection_events *self, struct identity *id, enum reason reason,
-		       const struct err *why)
+static void on_renewed(struct collection_events *self, struct identity *id, enum reason reason, const struct err *why)
 {
 	struct attester *a = container_of(self, struct attester, renewal_events);
 
@@ -404,7 +401,7 @@ static bool is_wanted(struct errand *r)
 
 static void stop_unwanted(struct attester *a)
 {
-	LIST_EACH(l, &a->running) {
+	LIST_EACH (l, &a->running) {
 		struct errand *r = container_of(l, struct errand, link);
 
 		if (is_wanted(r))
@@ -456,8 +453,7 @@ static void enqueue(struct attester *a, struct attester_call *call)
 	wake_loop(a);
 }
 
-struct attester_call *attester_collect(struct attester *a, struct loop *reply_to,
-				       struct attester_events *events)
+struct attester_call *attester_collect(struct attester *a, struct loop *reply_to, struct attester_events *events)
 {
 	struct attester_call *call = mem_new_of(struct attester_call);
 
@@ -514,8 +510,8 @@ bool attester_is_per_handshake(const struct attester *a)
 
 /* ---- life ---- */
 
-struct attester *attester_new(struct loop *loop, const struct attest_conf *conf, enum binding binding,
-			      const char *name, struct err *e)
+struct attester *attester_new(struct loop *loop, const struct attest_conf *conf, enum binding binding, const char *name,
+			      struct err *e)
 {
 	struct attester *a = mem_new_of(struct attester);
 
@@ -556,7 +552,7 @@ static void orphan_calls(struct attester *a)
 		leave_waiting(call);
 		call->state = CALL_ORPHAN;
 	}
-	LIST_EACH(l, &a->running) {
+	LIST_EACH (l, &a->running) {
 		struct errand *r = container_of(l, struct errand, link);
 
 		if (r->caller == NULL)

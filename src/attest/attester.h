@@ -22,8 +22,8 @@ struct attester;
 struct loop;
 
 /* keeps conf; name ("add_egress[0]") is for logs. The loop is the attestation loop. */
-struct attester *attester_new(struct loop *loop, const struct attest_conf *conf, enum binding binding,
-			      const char *name, struct err *e);
+struct attester *attester_new(struct loop *loop, const struct attest_conf *conf, enum binding binding, const char *name,
+			      struct err *e);
 /* Begins to collect at once; never fails because an agent is absent. */
 void attester_start(struct attester *a);
 /* No callback afterwards. Calls that are still open are freed by cancelling them. */
@@ -39,15 +39,13 @@ struct attester_call;
 
 /* Embed in the owner. id is given, NULL when it failed with reason and why. Runs on reply_to's thread. */
 struct attester_events {
-	void (*collected)(struct attester_events *self, struct identity *id, enum reason reason,
-			  const struct err *why);
+	void (*collected)(struct attester_events *self, struct identity *id, enum reason reason, const struct err *why);
 };
 
 /*
  * keeps events until collected or cancel; reply_to is the caller's own loop. Fails within aa_timeout for
  * each of three calls to the agent, and as_timeout in the model passport; at once when the agent is absent.
  */
-struct attester_call *attester_collect(struct attester *a, struct loop *reply_to,
-				       struct attester_events *events);
+struct attester_call *attester_collect(struct attester *a, struct loop *reply_to, struct attester_events *events);
 /* On reply_to's thread, before collected. */
 void attester_call_cancel(struct attester_call *call);

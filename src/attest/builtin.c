@@ -101,8 +101,7 @@ static int check_measure_register(const struct json *evidence, struct err *e)
 
 	if (hex == NULL || strlen(hex) != MEASURE_REGISTER_HEX_LEN ||
 	    strspn(hex, "0123456789abcdefABCDEF") != MEASURE_REGISTER_HEX_LEN)
-		return err_set(e, ERR_PEER, "measure_register is not %d hex digits",
-			       MEASURE_REGISTER_HEX_LEN);
+		return err_set(e, ERR_PEER, "measure_register is not %d hex digits", MEASURE_REGISTER_HEX_LEN);
 	return 0;
 }
 
@@ -176,8 +175,7 @@ static int check_device(const struct json_key *name, const struct json *evidence
 	int rc;
 
 	if (!bytes_equal_str(bytes_of(name->name, name->len), SAMPLE_DEVICE_TEE))
-		return err_set(e, ERR_TRUST, "the builtin service cannot check evidence of %.31s",
-			       name->name);
+		return err_set(e, ERR_TRUST, "the builtin service cannot check evidence of %.31s", name->name);
 	rc = decode_report_data(evidence, &report_data, e);
 	buf_release(&report_data);
 	return rc < 0 ? err_wrap(e, SAMPLE_DEVICE_TEE " evidence") : 0;
@@ -200,13 +198,11 @@ static int check_additional(const struct coco_evidence *ev, enum reason *reason,
 	return rc;
 }
 
-int builtin_verify(const struct coco_evidence *ev, enum builtin_policy policy, enum reason *reason,
-		   struct err *e)
+int builtin_verify(const struct coco_evidence *ev, enum builtin_policy policy, enum reason *reason, struct err *e)
 {
 	if (strcmp(ev->tee, SAMPLE_TEE) != 0) {
 		*reason = REASON_POLICY_REFUSED;
-		return err_set(e, ERR_TRUST, "the builtin service cannot check evidence of %.31s",
-			       ev->tee);
+		return err_set(e, ERR_TRUST, "the builtin service cannot check evidence of %.31s", ev->tee);
 	}
 	if (check_sample(ev, reason, e) < 0 || check_additional(ev, reason, e) < 0)
 		return -1;
@@ -217,6 +213,5 @@ int builtin_verify(const struct coco_evidence *ev, enum builtin_policy policy, e
 		break;
 	}
 	*reason = REASON_POLICY_REFUSED;
-	return err_set(e, ERR_TRUST, "policy %s does not accept %s evidence",
-		       builtin_policy_name(policy), ev->tee);
+	return err_set(e, ERR_TRUST, "policy %s does not accept %s evidence", builtin_policy_name(policy), ev->tee);
 }

@@ -58,8 +58,7 @@ void collection_cancel(struct collection *c)
 }
 
 /* Takes id; NULL: failed. */
-static void end_collection(struct collection *c, struct identity *id, enum reason reason,
-			   const struct err *why)
+static void end_collection(struct collection *c, struct identity *id, enum reason reason, const struct err *why)
 {
 	struct collection_events *events = c->events;
 
@@ -72,8 +71,8 @@ static void fail_collection(struct collection *c, enum reason reason, const stru
 	end_collection(c, NULL, reason, why);
 }
 
-static struct identity *make_identity(struct collection *c, uint64_t tag, struct bytes raw,
-				      int64_t expires_unix, struct err *e)
+static struct identity *make_identity(struct collection *c, uint64_t tag, struct bytes raw, int64_t expires_unix,
+				      struct err *e)
 {
 	struct identity *id = mem_new_of(struct identity);
 	struct buf extension = { 0 };
@@ -89,8 +88,7 @@ static struct identity *make_identity(struct collection *c, uint64_t tag, struct
 	options.evidence = buf_bytes(&extension);
 	id->expires_unix = MIN(expires_unix, options.not_after);
 	snprintf(id->tee, sizeof(id->tee), "%s", c->evidence.tee);
-	if (cert_make_rats_tls(&options, &id->cert_der, e) < 0 ||
-	    key_pkcs8(c->key, &id->key_der, e) < 0) {
+	if (cert_make_rats_tls(&options, &id->cert_der, e) < 0 || key_pkcs8(c->key, &id->key_der, e) < 0) {
 		identity_unref(id);
 		id = NULL;
 	}
@@ -106,8 +104,7 @@ static void finish(struct collection *c, uint64_t tag, struct bytes raw, int64_t
 	end_collection(c, id, id != NULL ? REASON_DONE : REASON_INTERNAL, id != NULL ? NULL : &e);
 }
 
-static void on_token(struct as_events *self, const struct bytes *token, enum reason reason,
-		     const struct err *why)
+static void on_token(struct as_events *self, const struct bytes *token, enum reason reason, const struct err *why)
 {
 	struct collection *c = container_of(self, struct collection, token_events);
 	int64_t now = clock_unix();
@@ -124,8 +121,7 @@ static void on_token(struct as_events *self, const struct bytes *token, enum rea
 		return;
 	}
 	if (expires <= now) {
-		err_set(&e, ERR_TRUST, "the service's token expired %lld s ago",
-			(long long)(now - expires));
+		err_set(&e, ERR_TRUST, "the service's token expired %lld s ago", (long long)(now - expires));
 		fail_collection(c, REASON_TOKEN_EXPIRED, &e);
 		return;
 	}
@@ -164,8 +160,7 @@ static int check_presentable(struct collection *c, struct bytes raw, struct err 
 	return rc;
 }
 
-static void on_evidence(struct provider_events *self, struct provider_evidence *ev,
-			const struct err *why)
+static void on_evidence(struct provider_events *self, struct provider_evidence *ev, const struct err *why)
 {
 	struct collection *c = container_of(self, struct collection, evidence_events);
 	struct collector *by = c->collector;
@@ -224,10 +219,9 @@ struct collection *collection_start(struct collector *by, struct collection_even
 	if (make_key(c, &c->why) < 0)
 		task_schedule(by->loop, &c->end_unasked);
 	else
-		c->evidence_call = by->ops->collect(by->provider,
-						    bytes_of(c->binding.report_data,
-							     sizeof(c->binding.report_data)),
-						    &c->evidence_events);
+		c->evidence_call =
+			by->ops->collect(by->provider, bytes_of(c->binding.report_data, sizeof(c->binding.report_data)),
+					 &c->evidence_events);
 	return c;
 }
 
@@ -243,8 +237,7 @@ static int open_service(struct collector *c, struct err *e)
 	return c->as == NULL ? -1 : 0;
 }
 
-struct collector *collector_new(struct loop *l, const struct attest_conf *conf, enum binding binding,
-				struct err *e)
+struct collector *collector_new(struct loop *l, const struct attest_conf *conf, enum binding binding, struct err *e)
 {
 	struct collector *c = mem_new_of(struct collector);
 

@@ -18,15 +18,13 @@ struct collector;
 struct loop;
 
 /* keeps conf. Fails for a configuration that no agent or service could serve. */
-struct collector *collector_new(struct loop *l, const struct attest_conf *conf, enum binding binding,
-				struct err *e);
+struct collector *collector_new(struct loop *l, const struct attest_conf *conf, enum binding binding, struct err *e);
 /* No collection may be under way. */
 void collector_free(struct collector *c);
 
 /* id is given; NULL when it failed with reason and why. */
 struct collection_events {
-	void (*ended)(struct collection_events *self, struct identity *id, enum reason reason,
-		      const struct err *why);
+	void (*ended)(struct collection_events *self, struct identity *id, enum reason reason, const struct err *why);
 };
 
 /* keeps events until ended or cancel. */

@@ -12,7 +12,7 @@
 
 /* The names that upstream knows, in its order. */
 static const char *const tees[] = {
-	"azsnpvtpm", "aztdxvtpm", "nvidia",   "sev",	   "sgx",    "snp",	      "tdx",	"cca",
+	"azsnpvtpm", "aztdxvtpm", "nvidia",   "sev",	  "sgx",    "snp",	    "tdx",    "cca",
 	"csv",	     "se",	  "hygondcu", "hygontpm", "sample", "sampledevice", "system", "tpm",
 };
 
@@ -143,9 +143,10 @@ static int check_json_object(struct bytes text, const char *what, struct err *e)
 static int check_coco(const struct coco_members *seen, struct coco_evidence *ev, struct err *e)
 {
 	if (!seen->tee || !seen->evidence || !seen->runtime_data)
-		return err_set(e, ERR_PEER, "the evidence lacks %s", !seen->tee	       ? "tee_type"
-								     : !seen->evidence ? "aa_evidence"
-										       : "aa_runtime_data");
+		return err_set(e, ERR_PEER, "the evidence lacks %s",
+			       !seen->tee	 ? "tee_type"
+			       : !seen->evidence ? "aa_evidence"
+						 : "aa_runtime_data");
 	if (!hash_of_id(seen->hash, &ev->hash))
 		return err_set(e, ERR_PEER, "the evidence's hash algorithm is unknown or missing");
 	if (!coco_tee_is_known(ev->tee))
@@ -269,8 +270,7 @@ void key_binding_release(struct key_binding *b)
 
 static bool is_string_equal(const struct json *j, const struct buf *expected)
 {
-	return j != NULL && j->type == JSON_STRING &&
-	       bytes_equal(bytes_of(j->text, j->text_len), buf_bytes(expected));
+	return j != NULL && j->type == JSON_STRING && bytes_equal(bytes_of(j->text, j->text_len), buf_bytes(expected));
 }
 
 /* Other members may stand beside it. */
@@ -339,16 +339,14 @@ out:
 }
 
 /* No other member: the old verifiers compare the whole text. */
-static int check_legacy(const struct json *runtime_data, struct bytes claims_buffer, struct bytes spki,
-			struct err *e)
+static int check_legacy(const struct json *runtime_data, struct bytes claims_buffer, struct bytes spki, struct err *e)
 {
 	struct buf expected = { 0 };
 	struct buf key_hash = { 0 };
 	int rc = -1;
 
 	format_legacy_hash(claims_buffer, &expected);
-	if (runtime_data->count != 1 ||
-	    !is_string_equal(json_member(runtime_data, LEGACY_RUNTIME_DATA), &expected)) {
+	if (runtime_data->count != 1 || !is_string_equal(json_member(runtime_data, LEGACY_RUNTIME_DATA), &expected)) {
 		err_set(e, ERR_TRUST, "the runtime data belongs to another claims buffer");
 		goto out;
 	}
@@ -376,7 +374,8 @@ int key_binding_check(const struct json *runtime_data, struct bytes claims_buffe
 		return check_current(runtime_data, spki, e);
 	case BINDING_LEGACY:
 		if (!is_legacy)
-			return err_set(e, ERR_TRUST, "the key is not bound as by 2.2.x and older: see rats_tls.binding");
+			return err_set(e, ERR_TRUST,
+				       "the key is not bound as by 2.2.x and older: see rats_tls.binding");
 		return check_legacy(runtime_data, claims_buffer, spki, e);
 	case BINDING_BOTH:
 		return is_legacy ? check_legacy(runtime_data, claims_buffer, spki, e)

@@ -36,7 +36,7 @@ struct coco_evidence {
 	char *tee;
 	struct buf evidence;
 	bool has_additional;
-	struct buf additional; /* JSON text */
+	struct buf additional;	 /* JSON text */
 	struct buf runtime_data; /* JSON text */
 	enum digest_algorithm hash;
 };

@@ -48,7 +48,8 @@ struct identity *identity_new_dummy(struct err *e)
 						      .tee = "",
 						      .not_before = clock_unix(),
 						      .not_after = NO_EXPIRY,
-						      .expires_unix = INT64_MAX }, e);
+						      .expires_unix = INT64_MAX },
+			  e);
 	key_free(key);
 	return id;
 }

@@ -19,14 +19,14 @@ struct key;
 struct identity {
 	struct ref ref;
 	struct buf cert_der;
-	struct buf key_der;	/* PKCS#8; wiped on release */
-	int64_t expires_unix;	/* when it may no longer be presented */
-	char tee[32];		/* "tdx", "sample", ... ; "" for the dummy */
+	struct buf key_der;   /* PKCS#8; wiped on release */
+	int64_t expires_unix; /* when it may no longer be presented */
+	char tee[32];	      /* "tdx", "sample", ... ; "" for the dummy */
 };
 
 struct identity_options {
-	const struct key *key;	/* P-256 */
-	struct bytes evidence;	/* content of the extension; empty: none */
+	const struct key *key; /* P-256 */
+	struct bytes evidence; /* content of the extension; empty: none */
 	int64_t not_before;
 	int64_t not_after;
 	int64_t expires_unix;

@@ -5,8 +5,8 @@
 #include "codec/json.h"
 #include "crypto/cert.h"
 
-static int read_certificate(struct bytes cert_der, struct peer_evidence *out,
-			    struct evidence_blob *blob, enum reason *reason, struct err *e)
+static int read_certificate(struct bytes cert_der, struct peer_evidence *out, struct evidence_blob *blob,
+			    enum reason *reason, struct err *e)
 {
 	struct cert *cert = NULL;
 	struct bytes extension;
@@ -18,7 +18,8 @@ static int read_certificate(struct bytes cert_der, struct peer_evidence *out,
 		goto out;
 	*reason = REASON_NO_EVIDENCE;
 	if (!cert_extension(cert, EVIDENCE_OID, &extension)) {
-		err_set(e, ERR_TRUST, "the peer presents no evidence: its entry needs \"attest\", or remove "
+		err_set(e, ERR_TRUST,
+			"the peer presents no evidence: its entry needs \"attest\", or remove "
 			"\"verify\" from this one (no extension " EVIDENCE_OID ")");
 		goto out;
 	}
@@ -51,12 +52,11 @@ static int check_tag(uint64_t tag, enum ra_model model, enum reason *reason, str
 	if (tag == wanted)
 		return 0;
 	*reason = REASON_MODEL_MISMATCH;
-	return err_set(e, ERR_TRUST, "the certificate holds %s (tag 0x%llx), verify.model wants %s",
-		       tag_name(tag), (unsigned long long)tag, tag_name(wanted));
+	return err_set(e, ERR_TRUST, "the certificate holds %s (tag 0x%llx), verify.model wants %s", tag_name(tag),
+		       (unsigned long long)tag, tag_name(wanted));
 }
 
-static int check_binding(const struct peer_evidence *p, enum binding binding, enum reason *reason,
-			 struct err *e)
+static int check_binding(const struct peer_evidence *p, enum binding binding, enum reason *reason, struct err *e)
 {
 	struct json *doc = json_parse(buf_bytes(&p->evidence.runtime_data), JSON_STRICT, e);
 	int rc;
@@ -79,15 +79,14 @@ static struct buf take(struct buf *from)
 	return b;
 }
 
-int peer_evidence_read(struct bytes cert_der, enum ra_model model, enum binding binding,
-		       struct peer_evidence *out, enum reason *reason, struct err *e)
+int peer_evidence_read(struct bytes cert_der, enum ra_model model, enum binding binding, struct peer_evidence *out,
+		       enum reason *reason, struct err *e)
 {
 	struct evidence_blob blob = { 0 };
 	int rc = -1;
 
 	*out = (struct peer_evidence){ 0 };
-	if (read_certificate(cert_der, out, &blob, reason, e) < 0 ||
-	    check_tag(blob.tag, model, reason, e) < 0)
+	if (read_certificate(cert_der, out, &blob, reason, e) < 0 || check_tag(blob.tag, model, reason, e) < 0)
 		goto out;
 	out->claims_buffer = take(&blob.claims_buffer);
 	switch (model) {

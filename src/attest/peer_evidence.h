@@ -21,6 +21,6 @@ struct peer_evidence {
  * The certificate must be signed with its own key, hold what the model wants, and evidence must be bound
  * to that key: the service is never asked about evidence of another. A token is not looked at.
  */
-int peer_evidence_read(struct bytes cert_der, enum ra_model model, enum binding binding,
-		       struct peer_evidence *out, enum reason *reason, struct err *e) MUST_CHECK;
+int peer_evidence_read(struct bytes cert_der, enum ra_model model, enum binding binding, struct peer_evidence *out,
+		       enum reason *reason, struct err *e) MUST_CHECK;
 void peer_evidence_release(struct peer_evidence *p);

@@ -29,8 +29,7 @@ void provider_evidence_release(struct provider_evidence *ev);
 
 /* Embed in the owner. The content of ev may be taken out of it; it is released afterwards. NULL: failed. */
 struct provider_events {
-	void (*collected)(struct provider_events *self, struct provider_evidence *ev,
-			  const struct err *why);
+	void (*collected)(struct provider_events *self, struct provider_evidence *ev, const struct err *why);
 };
 
 struct provider_ops {
@@ -38,8 +37,7 @@ struct provider_ops {
 	/* keeps conf. Contacts nobody yet. */
 	struct provider *(*open)(struct loop *l, const struct attest_conf *conf, struct err *e);
 	/* keeps events until collected or cancel. report_data: what the TEE is to sign. */
-	struct provider_call *(*collect)(struct provider *p, struct bytes report_data,
-					 struct provider_events *events);
+	struct provider_call *(*collect)(struct provider *p, struct bytes report_data, struct provider_events *events);
 	void (*cancel)(struct provider_call *call);
 	/* No call may be under way. */
 	void (*close)(struct provider *p);

@@ -17,7 +17,7 @@
 #include "codec/jwt.h"
 #include "crypto/key.h"
 
-#define MAX_CHAIN 10 /* entries of x5c */
+#define MAX_CHAIN 10	/* entries of x5c */
 #define MAX_REPORTS 256 /* evaluation-reports */
 #define LEEWAY_S 60
 #define MAX_SECONDS 9007199254740992.0 /* 2^53: beyond it a double is no exact number of seconds */
@@ -234,8 +234,8 @@ static int read_chain(struct judgement *j, const struct json *x5c, struct cert_l
 	if (x5c == NULL || x5c->type != JSON_ARRAY || x5c->count == 0)
 		return refuse(j, REASON_TOKEN_UNTRUSTED, "the token's key has no certificate (x5c)");
 	if (x5c->count > MAX_CHAIN)
-		return refuse(j, REASON_TOKEN_INVALID, "the token's x5c has %zu certificates: at most %d",
-			      x5c->count, MAX_CHAIN);
+		return refuse(j, REASON_TOKEN_INVALID, "the token's x5c has %zu certificates: at most %d", x5c->count,
+			      MAX_CHAIN);
 	for (size_t i = 0; i < x5c->count; i++) {
 		struct cert *c = read_x5c_entry(j, x5c->items[i]);
 
@@ -363,8 +363,8 @@ static int check_submodule(struct judgement *j, const char *name, const struct j
 	if (status == NULL)
 		return refuse(j, REASON_TOKEN_INVALID, "the token's submodule %.40s has no " EAR_STATUS, name);
 	if (strcmp(status, EAR_AFFIRMING) != 0)
-		return refuse(j, REASON_TOKEN_STATUS, "the token's submodule %.40s is %.40s, not " EAR_AFFIRMING,
-			      name, status);
+		return refuse(j, REASON_TOKEN_STATUS, "the token's submodule %.40s is %.40s, not " EAR_AFFIRMING, name,
+			      status);
 	if (vector == NULL || vector->type != JSON_OBJECT)
 		return refuse(j, REASON_TOKEN_INVALID, "the token's submodule %.40s has no " EAR_VECTOR, name);
 	if (id == NULL || *id == '\0')
@@ -402,7 +402,8 @@ static int check_reports(struct judgement *j, const struct json *payload, struct
 		const char *id = json_string(json_member(reports->items[i], "policy-id"));
 
 		if (id == NULL || *id == '\0')
-			return refuse(j, REASON_TOKEN_INVALID, "the token's evaluation-reports[%zu] has no policy-id", i);
+			return refuse(j, REASON_TOKEN_INVALID, "the token's evaluation-reports[%zu] has no policy-id",
+				      i);
 		add_policy(p, id);
 	}
 	return 0;

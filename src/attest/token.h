@@ -18,7 +18,8 @@
 /* How the signer's key is endorsed. */
 enum token_trust {
 	TOKEN_TRUST_ANCHORS,  /* x5c chains to one of anchors */
-	TOKEN_TRUST_EMBEDDED, /* the header's jwk as it is: skip_as_token_cert_verify, or our own connection over gRPC */
+	TOKEN_TRUST_EMBEDDED, /* the header's jwk as it is: skip_as_token_cert_verify, or our own connection over gRPC
+			       */
 };
 
 struct token_rules {
@@ -37,8 +38,8 @@ struct token_claims {
 	char policies[96];    /* the named policy ids, joined by ',' */
 };
 
-int token_verify(struct bytes jwt, const struct token_rules *rules, struct token_claims *out,
-		 enum reason *reason, struct err *e) MUST_CHECK;
+int token_verify(struct bytes jwt, const struct token_rules *rules, struct token_claims *out, enum reason *reason,
+		 struct err *e) MUST_CHECK;
 
 /* exp of a token that was not verified: when our own passport ends. */
 int token_peek_expiry(struct bytes jwt, int64_t *expires_unix, struct err *e) MUST_CHECK;

@@ -50,7 +50,7 @@ static void entry_free(struct verdict_cache *c, struct entry *entry)
 
 static struct entry *find(struct verdict_cache *c, const uint8_t key[VERDICT_KEY_LEN])
 {
-	LIST_EACH(l, bucket_of(c, key)) {
+	LIST_EACH (l, bucket_of(c, key)) {
 		struct entry *entry = container_of(l, struct entry, chain);
 
 		if (memcmp(entry->key, key, VERDICT_KEY_LEN) == 0)
@@ -108,8 +108,8 @@ bool verdict_cache_get(struct verdict_cache *c, const uint8_t key[VERDICT_KEY_LE
 	return found;
 }
 
-void verdict_cache_put(struct verdict_cache *c, const uint8_t key[VERDICT_KEY_LEN],
-		       const struct verdict *verdict, uint64_t now_ms)
+void verdict_cache_put(struct verdict_cache *c, const uint8_t key[VERDICT_KEY_LEN], const struct verdict *verdict,
+		       uint64_t now_ms)
 {
 	struct entry *entry;
 

@@ -17,5 +17,5 @@ bool verdict_cache_get(struct verdict_cache *c, const uint8_t key[VERDICT_KEY_LE
 		       struct verdict *out);
 
 /* Keeps a copy of an accepted verdict; nothing is done for any other, or for one that has expired. */
-void verdict_cache_put(struct verdict_cache *c, const uint8_t key[VERDICT_KEY_LEN],
-		       const struct verdict *verdict, uint64_t now_ms);
+void verdict_cache_put(struct verdict_cache *c, const uint8_t key[VERDICT_KEY_LEN], const struct verdict *verdict,
+		       uint64_t now_ms);

@@ -64,7 +64,7 @@ struct verifier {
 	struct verdict_cache *cache;
 	char *name;
 
-	pthread_mutex_t lock; /* guards the following, and what is marked so in flights and calls */
+	pthread_mutex_t lock;		    /* guards the following, and what is marked so in flights and calls */
 	uint8_t fingerprint[CERT_HASH_LEN]; /* of all that a verdict rests on beside the certificate */
 	struct list table[BUCKETS];
 	struct list fresh;
@@ -76,11 +76,11 @@ struct verifier {
 	/* The loop's own. */
 	enum token_trust trust;
 	struct log_limit accepted_lines;
-	struct as_client *as;		/* NULL: nobody is ever asked */
-	struct cert_list files;		/* trusted_certs_paths */
-	struct anchors *anchors;	/* NULL: the files, or no anchors at all */
+	struct as_client *as;	 /* NULL: nobody is ever asked */
+	struct cert_list files;	 /* trusted_certs_paths */
+	struct anchors *anchors; /* NULL: the files, or no anchors at all */
 	struct anchors_events anchors_events;
-	struct buf rests_on;		/* what the fingerprint is made of, without anchors */
+	struct buf rests_on; /* what the fingerprint is made of, without anchors */
 	struct list queued;
 	struct list asking;
 	struct list parked;
@@ -169,8 +169,8 @@ static void describe(struct verifier *v)
 	struct buf *b = &v->rests_on;
 
 	append_field(b, v->name);
-	buf_format(b, "%d,%d,%d,%d,%d,%u,", (int)conf->model, (int)conf->as.type, (int)v->binding,
-		   (int)v->trust, (int)conf->builtin_policy, conf->verdict_max_age_s);
+	buf_format(b, "%d,%d,%d,%d,%d,%u,", (int)conf->model, (int)conf->as.type, (int)v->binding, (int)v->trust,
+		   (int)conf->builtin_policy, conf->verdict_max_age_s);
 	append_field(b, conf->as.addr);
 	buf_format(b, "%zu,", conf->as.policy_ids.count);
 	for (size_t i = 0; i < conf->as.policy_ids.count; i++)
@@ -207,8 +207,7 @@ static void update_fingerprint(struct verifier *v)
 }
 
 /* With the lock held. */
-static void make_key(const struct verifier *v, const uint8_t cert_sha256[CERT_HASH_LEN],
-		     uint8_t key[VERDICT_KEY_LEN])
+static void make_key(const struct verifier *v, const uint8_t cert_sha256[CERT_HASH_LEN], uint8_t key[VERDICT_KEY_LEN])
 {
 	uint8_t both[2 * CERT_HASH_LEN];
 
@@ -227,7 +226,7 @@ static struct list *bucket_of(struct verifier *v, const uint8_t cert_sha256[CERT
 
 static struct flight *find_flight(struct verifier *v, const uint8_t cert_sha256[CERT_HASH_LEN])
 {
-	LIST_EACH(l, bucket_of(v, cert_sha256)) {
+	LIST_EACH (l, bucket_of(v, cert_sha256)) {
 		struct flight *f = container_of(l, struct flight, table_link);
 
 		if (memcmp(f->cert_sha256, cert_sha256, CERT_HASH_LEN) == 0)
@@ -274,9 +273,10 @@ static void log_accepted(struct verifier *v, const struct verdict *verdict)
 	if (!log_limit_pass(&v->accepted_lines, ACCEPTED_LINES, now, &skipped))
 		return;
 	log_info("%s: peer accepted: tee %s, policy %s, judged by %s, valid for %llu s", v->name, verdict->tee,
-		 verdict->policy, v->conf->model == MODEL_PASSPORT	? "its passport" :
-				  v->conf->as.type == AS_BUILTIN ? "the builtin service" :
-								   v->conf->as.addr,
+		 verdict->policy,
+		 v->conf->model == MODEL_PASSPORT ? "its passport"
+		 : v->conf->as.type == AS_BUILTIN ? "the builtin service"
+						  : v->conf->as.addr,
 		 (unsigned long long)(MAX(verdict->expires_ms, now) - now + 500) / 1000);
 }
 
@@ -319,8 +319,7 @@ static void accept_token(struct flight *f, const struct token_claims *claims, in
 
 	verdict.expires_ms = MIN(max_age_end(f), clock_ms() + (uint64_t)left_s * 1000);
 	snprintf(verdict.tee, sizeof(verdict.tee), "%s",
-		 claims->tee[0] != '\0' || f->peer.evidence.tee == NULL ? claims->tee
-									 : f->peer.evidence.tee);
+		 claims->tee[0] != '\0' || f->peer.evidence.tee == NULL ? claims->tee : f->peer.evidence.tee);
 	snprintf(verdict.policy, sizeof(verdict.policy), "%s", claims->policies);
 	end_flight(f, &verdict);
 }
@@ -378,8 +377,7 @@ static void judge(struct flight *f)
 	refuse(f, reason, &e);
 }
 
-static void on_evaluated(struct as_events *self, const struct bytes *content, enum reason reason,
-			 const struct err *why)
+static void on_evaluated(struct as_events *self, const struct bytes *content, enum reason reason, const struct err *why)
 {
 	struct flight *f = container_of(self, struct flight, answers);
 	struct verifier *v = f->v;
@@ -434,8 +432,8 @@ static void on_queue_deadline(struct timer *t)
 			start_queue_deadline(v);
 			return;
 		}
-		err_set(&e, ERR_TIMEOUT, "%zu other requests were under way for %u ms",
-			v->asking_count, v->conf->as.timeout_ms);
+		err_set(&e, ERR_TIMEOUT, "%zu other requests were under way for %u ms", v->asking_count,
+			v->conf->as.timeout_ms);
 		refuse(f, REASON_AS_TIMEOUT, &e);
 	}
 }
@@ -492,8 +490,7 @@ static void decide_builtin(struct flight *f)
 	}
 	verdict.expires_ms = max_age_end(f);
 	snprintf(verdict.tee, sizeof(verdict.tee), "%s", f->peer.evidence.tee);
-	snprintf(verdict.policy, sizeof(verdict.policy), "%s",
-		 builtin_policy_name(conf->builtin_policy));
+	snprintf(verdict.policy, sizeof(verdict.policy), "%s", builtin_policy_name(conf->builtin_policy));
 	end_flight(f, &verdict);
 }
 
@@ -504,8 +501,7 @@ static void begin(struct flight *f)
 	struct err e;
 
 	f->begun_ms = clock_ms();
-	if (peer_evidence_read(buf_bytes(&f->cert_der), conf->model, f->v->binding, &f->peer, &reason,
-			       &e) < 0) {
+	if (peer_evidence_read(buf_bytes(&f->cert_der), conf->model, f->v->binding, &f->peer, &reason, &e) < 0) {
 		refuse(f, reason, &e);
 		return;
 	}
@@ -585,8 +581,7 @@ bool verifier_cached(struct verifier *v, const uint8_t cert_sha256[32], struct v
 	return verdict_cache_get(v->cache, key, clock_ms(), out);
 }
 
-static struct flight *flight_new(struct verifier *v, const uint8_t cert_sha256[CERT_HASH_LEN],
-				 struct bytes cert_der)
+static struct flight *flight_new(struct verifier *v, const uint8_t cert_sha256[CERT_HASH_LEN], struct bytes cert_der)
 {
 	struct flight *f = mem_new_of(struct flight);
 
@@ -680,8 +675,7 @@ static size_t flights_max(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return ATTEST_FLIGHTS_MAX;
-	return MAX(MIN((size_t)limit.rlim_cur / ATTEST_FLIGHTS_FD_SHARE, (size_t)ATTEST_FLIGHTS_MAX),
-		   (size_t)4);
+	return MAX(MIN((size_t)limit.rlim_cur / ATTEST_FLIGHTS_FD_SHARE, (size_t)ATTEST_FLIGHTS_MAX), (size_t)4);
 }
 
 static int open_parts(struct verifier *v, struct err *e)

@@ -27,15 +27,15 @@ struct verdict_cache;
 
 struct verdict {
 	bool accepted;
-	enum reason reason;	 /* why not */
+	enum reason reason; /* why not */
 	struct err why;
 	/*
 	 * Monotonic; accepted only. Counted from when the service was asked, so it may have passed when
 	 * the service was slow: the verdict is then good for the connection that asked, and no other.
 	 */
 	uint64_t expires_ms;
-	char tee[32];		 /* what the peer runs on, e.g. "tdx"; accepted only */
-	char policy[96];	 /* the policy ids that the token names, for the log */
+	char tee[32];	 /* what the peer runs on, e.g. "tdx"; accepted only */
+	char policy[96]; /* the policy ids that the token names, for the log */
 };
 
 /* Bounded, shared by all verifiers of the process. */

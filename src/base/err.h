@@ -15,12 +15,12 @@
 
 enum err_kind {
 	ERR_NONE,
-	ERR_CONFIG,	/* the operator must change something */
-	ERR_PEER,	/* the other side broke a protocol */
-	ERR_TRUST,	/* attestation said no */
-	ERR_SYSTEM,	/* the kernel or a library refused */
-	ERR_TIMEOUT,	/* it might work later */
-	ERR_LIMIT,	/* one of our own limits was reached */
+	ERR_CONFIG,  /* the operator must change something */
+	ERR_PEER,    /* the other side broke a protocol */
+	ERR_TRUST,   /* attestation said no */
+	ERR_SYSTEM,  /* the kernel or a library refused */
+	ERR_TIMEOUT, /* it might work later */
+	ERR_LIMIT,   /* one of our own limits was reached */
 };
 
 struct err {

@@ -66,6 +66,5 @@ static inline void list_splice(struct list *to, struct list *from)
 }
 
 /* l may be removed from within the loop. */
-#define LIST_EACH(l, head)                                                                    \
-	for (struct list *l = (head)->next, *l##_next = l->next; l != (head);                 \
-	     l = l##_next, l##_next = l->next)
+#define LIST_EACH(l, head)                                                                                             \
+	for (struct list *l = (head)->next, *l##_next = l->next; l != (head); l = l##_next, l##_next = l->next)

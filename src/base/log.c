@@ -39,15 +39,15 @@
 
 struct sink {
 	int fd;
-	char *path;	   /* NULL: standard error */
+	char *path; /* NULL: standard error */
 	bool rolls;
-	uint64_t size;	   /* of the file, as far as we know; counted only when it rolls */
+	uint64_t size; /* of the file, as far as we know; counted only when it rolls */
 	uint64_t max_size;
 	unsigned max_backups;
-	bool is_file;	   /* on a disk: takes what comes */
+	bool is_file; /* on a disk: takes what comes */
 	bool stalled;
-	bool torn;	   /* the last write ended inside a line */
-	uint64_t lost;	   /* lines since the last one that was written */
+	bool torn;     /* the last write ended inside a line */
+	uint64_t lost; /* lines since the last one that was written */
 };
 
 static const struct sink standard_error = { .fd = STDERR_FILENO };
@@ -167,7 +167,9 @@ static void format_json(struct line *l, enum log_level level, struct bytes messa
 
 	line_append(l, "{\"timestamp\":\"", 14);
 	append_timestamp(l);
-	line_append(l, name, (size_t)snprintf(name, sizeof(name), "\",\"level\":\"%s\",\"fields\":{\"message\":\"", level_names[level]));
+	line_append(l, name,
+		    (size_t)snprintf(name, sizeof(name), "\",\"level\":\"%s\",\"fields\":{\"message\":\"",
+				     level_names[level]));
 	append_as_json(l, message);
 	line_end(l, l->full ? CUT_MARK "\"},\"target\":\"tng\"}\n" : "\"},\"target\":\"tng\"}\n");
 }

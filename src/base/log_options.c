@@ -25,9 +25,9 @@ static void note(struct log_notes *notes, const char *fmt, ...)
 	if (notes->count == ARRAY_SIZE(notes->items))
 		return;
 	va_start(args, fmt);
-	notes->items[notes->count] = notes->count == ARRAY_SIZE(notes->items) - 1 ?
-					     mem_strdup("further directives are ignored too") :
-					     mem_vformat(fmt, args);
+	notes->items[notes->count] = notes->count == ARRAY_SIZE(notes->items) - 1
+					     ? mem_strdup("further directives are ignored too")
+					     : mem_vformat(fmt, args);
 	notes->count++;
 	va_end(args);
 }
@@ -60,9 +60,9 @@ static bool parse_level(struct bytes word, enum log_level *level)
 	static const struct {
 		const char *word;
 		enum log_level level;
-	} words[] = { { "error", LOG_ERROR }, { "warn", LOG_WARN },   { "info", LOG_INFO }, { "debug", LOG_DEBUG },
-		      { "trace", LOG_TRACE }, { "off", LOG_OFF },     { "0", LOG_OFF },	    { "1", LOG_ERROR },
-		      { "2", LOG_WARN },      { "3", LOG_INFO },      { "4", LOG_DEBUG },   { "5", LOG_TRACE } };
+	} words[] = { { "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG },
+		      { "trace", LOG_TRACE }, { "off", LOG_OFF },   { "0", LOG_OFF },	  { "1", LOG_ERROR },
+		      { "2", LOG_WARN },      { "3", LOG_INFO },    { "4", LOG_DEBUG },	  { "5", LOG_TRACE } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (word.len == strlen(words[i].word) &&
@@ -105,7 +105,8 @@ static bool take_directive(struct bytes directive, struct level_choice *choice)
 	directive = bytes_of(directive.data + target_len, directive.len - target_len);
 	if (directive.len == 0)
 		choice->of_tng = LOG_TRACE;
-	else if (directive.data[0] != '=' || !parse_level(trim(bytes_of(directive.data + 1, directive.len - 1)), &choice->of_tng))
+	else if (directive.data[0] != '=' ||
+		 !parse_level(trim(bytes_of(directive.data + 1, directive.len - 1)), &choice->of_tng))
 		return false;
 	choice->has_tng = true;
 	return true;

@@ -21,7 +21,7 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* The object that embeds member. */
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Zeroed memory; free() it. */
 void *mem_new(size_t size);

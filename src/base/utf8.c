@@ -65,8 +65,9 @@ void utf8_append(struct buf *out, uint32_t c)
 
 static void append_escape(struct buf *out, uint8_t c)
 {
-	static const char letters[] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
-					['\r'] = 'r', ['"'] = '"', ['\\'] = '\\' };
+	static const char letters[] = {
+		['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"', ['\\'] = '\\'
+	};
 
 	if (c < sizeof(letters) && letters[c] != 0)
 		buf_append(out, (char[]){ '\\', letters[c] }, 2);

@@ -33,8 +33,8 @@ struct applier {
 static int try_nft(struct nft_session *s, bool owned, struct err *e)
 {
 	const char *text =
-		owned ? "table inet tng_trial_of_owner { flags owner; }; delete table inet tng_trial_of_owner" :
-			"table inet tng_trial; delete table inet tng_trial";
+		owned ? "table inet tng_trial_of_owner { flags owner; }; delete table inet tng_trial_of_owner"
+		      : "table inet tng_trial; delete table inet tng_trial";
 
 	return nft_load(s, text, owned ? "try a table with an owner" : "try a table", e);
 }
@@ -80,9 +80,8 @@ struct applier *applier_new(enum interception_backend wanted, bool need_iptables
 		rc = open_any(a, need_iptables, e);
 		break;
 	case BACKEND_NFT:
-		rc = need_iptables ?
-			     err_set(e, ERR_CONFIG, "interception.backend is nft, but an ipset needs iptables") :
-			     open_nft(a, e);
+		rc = need_iptables ? err_set(e, ERR_CONFIG, "interception.backend is nft, but an ipset needs iptables")
+				   : open_nft(a, e);
 		break;
 	case BACKEND_IPTABLES:
 		rc = iptables_find_working(&a->iptables, e);

@@ -38,9 +38,10 @@ static bool is_kind_bridge(const struct nlattr *info)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each_nested(attr, info) {
+	mnl_attr_for_each_nested (attr, info) {
 		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
-			return mnl_attr_get_payload_len(attr) >= 6 && memcmp(mnl_attr_get_payload(attr), "bridge", 6) == 0;
+			return mnl_attr_get_payload_len(attr) >= 6 &&
+			       memcmp(mnl_attr_get_payload(attr), "bridge", 6) == 0;
 	}
 	return false;
 }
@@ -74,7 +75,7 @@ static int on_link(const struct nlmsghdr *m, void *arg)
 	const struct nlattr *attr;
 	struct link l = { .index = (uint32_t)info->ifi_index };
 
-	mnl_attr_for_each(attr, m, sizeof(*info))
+	mnl_attr_for_each (attr, m, sizeof(*info))
 		take_attribute(&l, attr);
 	links->items = mem_resize(links->items, (links->count + 1) * sizeof(*links->items));
 	links->items[links->count++] = l;

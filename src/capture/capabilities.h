@@ -11,7 +11,7 @@
 #include "base/err.h"
 
 /*
- * Only these stay, and nothing more comes by exec(). The first ones, as many as effective says, are in force; all of them
- * pass to programs that we run, also when we are not root.
+ * Only these stay, and nothing more comes by exec(). The first ones, as many as effective says, are in force; all of
+ * them pass to programs that we run, also when we are not root.
  */
 int capabilities_keep(const cap_value_t *keep, int count, int effective, struct err *e) MUST_CHECK;

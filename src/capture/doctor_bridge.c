@@ -80,12 +80,15 @@ static void look_at_port(const struct bridge_list *bridges, const char *port, bo
 	bool stands = strstr(buf_str(standing), jump) != NULL;
 	bool is_current = b == NULL || !nft || strstr(buf_str(standing), b->address) != NULL;
 
-	doctor_add(r, STANDING, port, !stands ? DOCTOR_FAIL : is_current ? DOCTOR_OK : DOCTOR_WARN, true,
-		   "the bridge has changed since the gateway has started: restart it", "port of %s: %s",
+	doctor_add(r, STANDING, port,
+		   !stands	? DOCTOR_FAIL
+		   : is_current ? DOCTOR_OK
+				: DOCTOR_WARN,
+		   true, "the bridge has changed since the gateway has started: restart it", "port of %s: %s",
 		   b == NULL ? "no bridge" : b->name,
-		   !stands	? "what comes in there is not captured" :
-		   !is_current ? "the address of the bridge is not the one in the rules" :
-				 "what passes is captured");
+		   !stands	 ? "what comes in there is not captured"
+		   : !is_current ? "the address of the bridge is not the one in the rules"
+				 : "what passes is captured");
 	free(jump);
 }
 

@@ -15,9 +15,9 @@
 #include "capture/saved.h"
 #include "capture/tool.h"
 
-#define RIGHTS	 "rights"
-#define TOOLS	 "tools"
-#define CGROUPS	 "control groups"
+#define RIGHTS "rights"
+#define TOOLS "tools"
+#define CGROUPS "control groups"
 #define SETTINGS "settings"
 
 /* The first line of a small file; false when it cannot be read. */
@@ -232,9 +232,10 @@ static void look_at_bridges(const struct doctor_needs *needs, struct doctor_repo
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (!read_setting(names[i], text, sizeof(text)))
 			continue; /* br_netfilter is not loaded: nothing to hurt */
-		doctor_add(r, SETTINGS, strrchr(names[i], '/') + 1, text[0] == '0'	  ? DOCTOR_OK :
-			   needs->bridge ? DOCTOR_FAIL :
-					   DOCTOR_WARN,
+		doctor_add(r, SETTINGS, strrchr(names[i], '/') + 1,
+			   text[0] == '0'  ? DOCTOR_OK
+			   : needs->bridge ? DOCTOR_FAIL
+					   : DOCTOR_WARN,
 			   needs->forward || needs->bridge,
 			   "bridged packets meet the rules twice, and TPROXY does not work for them: set it to 0", "%s",
 			   text);

@@ -30,11 +30,11 @@
 #include "capture/saved.h"
 #include "capture/tool.h"
 
-#define STANDING       "rules"
-#define HITS	       "hit counters"
-#define NAME	       "as configured"
-#define PORT_UNKNOWN   1 /* in place of a port that is found at start */
-#define EXPECTED_MAX   TOOL_OUTPUT_MAX
+#define STANDING "rules"
+#define HITS "hit counters"
+#define NAME "as configured"
+#define PORT_UNKNOWN 1 /* in place of a port that is found at start */
+#define EXPECTED_MAX TOOL_OUTPUT_MAX
 #define FOUND_RULE_MAX 200
 
 /* ---- what the configuration makes ---- */
@@ -75,7 +75,7 @@ static struct ruleset *build_on(const struct config *c, const struct bridge_list
 		uint16_t port = n != NULL && n->listen_port != 0 ? n->listen_port : PORT_UNKNOWN;
 
 		if (takes_part(&c->entries[i]))
-			entries[count++] = (struct captured_entry){&c->entries[i], port};
+			entries[count++] = (struct captured_entry){ &c->entries[i], port };
 	}
 	rules = rules_build_bridged(&c->interception, entries, count, host_has_ipv6(), bridges, e);
 	free(entries);
@@ -131,13 +131,13 @@ static void add_nft_lines(const char *family, char *text, struct buf *out)
 
 static int list_nft(const char *table, struct buf *out, struct err *e)
 {
-	static const char *const table_families[] = {"inet", "bridge"};
+	static const char *const table_families[] = { "inet", "bridge" };
 	struct nft_session *nft = nft_open(e);
 	int rc = nft != NULL ? 0 : -1;
 
 	for (size_t i = 0; i < ARRAY_SIZE(table_families) && nft != NULL; i++) {
 		char *ask = mem_format("list table %s %s", table_families[i], table);
-		struct buf text = {0};
+		struct buf text = { 0 };
 		struct err absent;
 
 		/* A table that is not there is one whose lines are all missing. */
@@ -161,8 +161,8 @@ static bool is_of(const struct saved_rule *rule, const char *instance)
 
 static int list_saved(const struct iptables *t, int family, const char *instance, struct buf *out, struct err *e)
 {
-	struct buf text = {0};
-	struct saved s = {0};
+	struct buf text = { 0 };
+	struct saved s = { 0 };
 	int rc = -1;
 
 	if (iptables_family(t, family)->save == NULL) {
@@ -212,8 +212,8 @@ static void make_sets(const struct dst_conf *items, size_t count)
 		/* By its name alone it is known to a rule: its type does not show. */
 		if (items[i].ipset != NULL)
 			(void)!tool_run_ok(
-				&(struct tool_run){.argv = (const char *const[]){tool, "-exist", "create",
-										 items[i].ipset, "hash:net", NULL}},
+				&(struct tool_run){ .argv = (const char *const[]){ tool, "-exist", "create",
+										   items[i].ipset, "hash:net", NULL } },
 				&e);
 	}
 	free(tool);
@@ -254,7 +254,7 @@ static void write_all(int fd, const char *text, size_t len)
 /* Status 0: fd has got the lines; 1: the reason why not. */
 static void expect_in_child(const struct config *c, const struct ruleset *rules, const char *table, bool nft, int fd)
 {
-	struct buf lines = {0};
+	struct buf lines = { 0 };
 	struct err e;
 
 	doctor_silence();
@@ -311,8 +311,8 @@ static int expect(const struct config *c, const char *table, bool nft, struct bu
 /* "--on-port 41000" becomes "--on-port *", in place. */
 static void hide_ports(char *text)
 {
-	static const char *const forms[] = {
-		"redirect to :", "127.0.0.1:", "[::1]:", "tproxy to :", "--to-ports ", "--on-port "};
+	static const char *const forms[] = { "redirect to :", "127.0.0.1:",  "[::1]:",
+					     "tproxy to :",   "--to-ports ", "--on-port " };
 
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
 		for (char *at = strstr(text, forms[i]); at != NULL; at = strstr(at, forms[i])) {
@@ -336,7 +336,7 @@ struct lines {
 
 static struct lines split(struct buf *text, bool hide)
 {
-	struct lines l = {.text = mem_strdup(buf_str(text))};
+	struct lines l = { .text = mem_strdup(buf_str(text)) };
 	char *rest;
 
 	if (hide)
@@ -415,8 +415,8 @@ static void add_difference(const struct lines *expected, const struct lines *sta
 void doctor_compare_rules(const struct config *c, const char *table, bool nft, struct doctor_report *r)
 {
 	bool hide = has_open_port(c);
-	struct buf expected = {0};
-	struct buf standing = {0};
+	struct buf expected = { 0 };
+	struct buf standing = { 0 };
 	struct err e;
 
 	if (expect(c, table, nft, &expected, &e) == 0 && list(c, table, nft, &standing, &e) == 0) {
@@ -460,15 +460,16 @@ static void add_hits(const struct iptables *t, int family, const char *instance,
 {
 	const char *path = iptables_family(t, family)->save;
 	unsigned long long *counts = NULL;
-	struct buf text = {0};
-	struct buf plain = {0};
-	struct saved s = {0};
+	struct buf text = { 0 };
+	struct buf plain = { 0 };
+	struct saved s = { 0 };
 	char *copy = NULL;
 	struct err e;
 	size_t count;
 
 	if (path == NULL ||
-	    tool_run_ok(&(struct tool_run){.argv = (const char *const[]){path, "-c", NULL}, .output = &text}, &e) != 0)
+	    tool_run_ok(&(struct tool_run){ .argv = (const char *const[]){ path, "-c", NULL }, .output = &text }, &e) !=
+		    0)
 		goto out;
 	copy = mem_strdup(buf_str(&text));
 	count = take_counters(copy, &plain, &counts);

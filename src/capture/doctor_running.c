@@ -19,11 +19,11 @@
 #include "capture/upstream.h"
 #include "io/sock.h"
 
-#define GATEWAYS    "gateways"
-#define STANDING    "rules"
-#define IN_THE_WAY  "filters of others"
+#define GATEWAYS "gateways"
+#define STANDING "rules"
+#define IN_THE_WAY "filters of others"
 #define CONNECTIONS "connections"
-#define CONNECT_MS  3000
+#define CONNECT_MS 3000
 
 /* TEST-NET-1: nobody is there, so only a capture can answer. */
 #define PROBE_HOST "192.0.2.1"
@@ -99,8 +99,8 @@ static bool listens(uint16_t port)
 
 static char *table_of(const struct config *c)
 {
-	return strcmp(c->interception.instance, "0") == 0 ? mem_strdup("tng") :
-							    mem_format("tng_%s", c->interception.instance);
+	return strcmp(c->interception.instance, "0") == 0 ? mem_strdup("tng")
+							  : mem_format("tng_%s", c->interception.instance);
 }
 
 enum rules_seen { RULES_NONE, RULES_NFT, RULES_IPTABLES };
@@ -205,8 +205,8 @@ static void look_at_route(const struct config *c, const struct entry_conf *entry
 		   v4 ? "policy rule and route of IPv4 stand" : "no policy rule and route of IPv4 for mark 0x%x", mark);
 	if (entry->netfilter->ipv6 == IPV6_CAPTURE)
 		doctor_add(r, STANDING, entry->path, v6 ? DOCTOR_OK : DOCTOR_FAIL, true, "restart the gateway",
-			   v6 ? "policy rule and route of IPv6 stand" :
-				"no policy rule and route of IPv6 for mark 0x%x",
+			   v6 ? "policy rule and route of IPv6 stand"
+			      : "no policy rule and route of IPv6 for mark 0x%x",
 			   mark);
 }
 
@@ -222,9 +222,9 @@ static void look_at_rules(const struct config *c, enum rules_seen *seen, struct 
 	*seen = nft ? RULES_NFT : found ? RULES_IPTABLES : RULES_NONE;
 	doctor_add(r, STANDING, "of this instance", found ? DOCTOR_OK : DOCTOR_FAIL, true,
 		   "the gateway runs without them: restart it", "%s",
-		   nft	 ? "stand (nft)" :
-		   found ? "stand (iptables)" :
-			   "there are none");
+		   nft	   ? "stand (nft)"
+		   : found ? "stand (iptables)"
+			   : "there are none");
 	if (found)
 		doctor_compare_rules(c, table, nft, r);
 	doctor_look_at_bridge_rules(c, table, nft, r);

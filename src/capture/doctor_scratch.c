@@ -48,9 +48,9 @@ struct outcome {
 };
 
 #define PREROUTING(rule) "chain c { type filter hook prerouting priority mangle; " rule "; }"
-#define OUTPUT(rule)	 "chain c { type filter hook output priority mangle; " rule "; }"
-#define NAT(rule)	 "chain c { type nat hook prerouting priority -105; " rule "; }"
-#define MODULE		 "load or build the kernel module "
+#define OUTPUT(rule) "chain c { type filter hook output priority mangle; " rule "; }"
+#define NAT(rule) "chain c { type nat hook prerouting priority -105; " rule "; }"
+#define MODULE "load or build the kernel module "
 
 static const struct trial trials[] = {
 	{ TRIAL_NFT, "table with an owner", "flags owner;", NEED(any_backend),
@@ -299,9 +299,9 @@ static void add_outcome(struct doctor_report *r, const struct doctor_needs *need
 {
 	const struct trial *t = &trials[o->trial];
 	bool must = must_work(needs, o);
-	enum doctor_result result = o->ok				       ? DOCTOR_OK :
-				    needs->any_backend && t->kind == TRIAL_NFT ? DOCTOR_WARN :
-										 DOCTOR_FAIL;
+	enum doctor_result result = o->ok					 ? DOCTOR_OK
+				    : needs->any_backend && t->kind == TRIAL_NFT ? DOCTOR_WARN
+										 : DOCTOR_FAIL;
 
 	doctor_add(r, group_of(o), t->name, result, must || is_needed(needs, t->need), t->advice, "%s", o->text);
 	if (!must && r->checks[r->count - 1].result == DOCTOR_FAIL)
@@ -331,9 +331,9 @@ static void add_verdict(struct doctor_report *r, const struct doctor_needs *need
 
 	doctor_add(r, "kernel, routes and sockets", "back end", ok ? DOCTOR_OK : DOCTOR_FAIL, needs->capture,
 		   "a kernel with nf_tables, or iptables with its modules", "%s",
-		   nft && !needs->iptables ? "nft" :
-		   iptables		   ? "iptables" :
-					     "neither nftables nor iptables works");
+		   nft && !needs->iptables ? "nft"
+		   : iptables		   ? "iptables"
+					   : "neither nftables nor iptables works");
 }
 
 void doctor_try_kernel(const struct doctor_needs *needs, struct doctor_report *r)

@@ -30,7 +30,7 @@ static void add_item(const struct dst_conf *d, struct buf *out)
  * cannot. */
 static char *filter_of(const struct netfilter_conf *n)
 {
-	struct buf out = {0};
+	struct buf out = { 0 };
 	bool all = n->capture_dst_count == 0 || n->capture_dst_count > ITEMS_MAX;
 	char *text;
 

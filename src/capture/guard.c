@@ -17,8 +17,8 @@
 #include "capture/guard_internal.h"
 #include "capture/upstream.h"
 
-#define ANSWER_MS 120000 /* every tool that the guard runs has a time-out of its own; this is for a guard that hangs   \
-			  */
+/* Every tool that the guard runs has a time-out of its own; this is for a guard that hangs. */
+#define ANSWER_MS 120000
 
 struct guard {
 	char *instance;

@@ -33,11 +33,11 @@
 #include "capture/route.h"
 #include "capture/source_check.h"
 
-#define SOCKETS_CLOSE_MS 1000 /* a process that has been killed closes its sockets at once; one that dumps core later  \
-			       */
-#define BLOCK_MS	 1000 /* the first retransmissions of TCP are after 0.2, 0.4 and 0.8 s */
-#define LOCAL_BLOCK_MS	 50   /* nobody is far away */
-#define REMOVE_TRIES	 3
+/* A process that has been killed closes its sockets at once; one that dumps core later. */
+#define SOCKETS_CLOSE_MS 1000
+#define BLOCK_MS 1000	  /* the first retransmissions of TCP are after 0.2, 0.4 and 0.8 s */
+#define LOCAL_BLOCK_MS 50 /* nobody is far away */
+#define REMOVE_TRIES 3
 #define REFUSALS_AT_ONCE 64
 
 struct holder {
@@ -280,8 +280,8 @@ static int check_marks(struct holder *h, struct err *e)
 }
 
 /*
- * All or nothing. When this start fails, the block of an earlier run comes back; with on_exit "drop" that may as well be
- * rules that lead nowhere, of a run whose end nobody could write down.
+ * All or nothing. When this start fails, the block of an earlier run comes back; with on_exit "drop" that may as well
+ * be rules that lead nowhere, of a run whose end nobody could write down.
  */
 static int apply(struct holder *h, struct err *e)
 {

@@ -26,12 +26,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define RUN_FOLDER     "/run/tng"
-#define LOCK_SUFFIX    ".lock"
+#define RUN_FOLDER "/run/tng"
+#define LOCK_SUFFIX ".lock"
 #define JOURNAL_SUFFIX ".undo"
-#define WAIT_MS	       6000 /* what a guard needs after its gateway's death, and a little more */
-#define LIVING_MS      500  /* a process that is being killed still lives for a moment */
-#define STEP_MS	       50
+#define WAIT_MS 6000  /* what a guard needs after its gateway's death, and a little more */
+#define LIVING_MS 500 /* a process that is being killed still lives for a moment */
+#define STEP_MS 50
 
 struct instance {
 	char *name;
@@ -140,7 +140,8 @@ static bool address_is_held(const char *name, bool has_lock, pid_t *pid)
 	} else if (errno == EAGAIN) {
 		held = !has_lock;
 		if (has_lock)
-			log_warn("interception: somebody who does not answer has bound @tng-instance/%s; ignored", name);
+			log_warn("interception: somebody who does not answer has bound @tng-instance/%s; ignored",
+				 name);
 	}
 	close(fd);
 	return held;

@@ -163,7 +163,7 @@ int iptables_save(const struct iptables *t, int family, struct buf *out, struct 
 
 	if (need(t, family, path, e) != 0)
 		return -1;
-	return tool_run_ok(&(struct tool_run){ .argv = (const char *const[]){ path, NULL }, .output = out }, e) == 0 ?
-		       0 :
-		       -1;
+	return tool_run_ok(&(struct tool_run){ .argv = (const char *const[]){ path, NULL }, .output = out }, e) == 0
+		       ? 0
+		       : -1;
 }

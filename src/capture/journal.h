@@ -17,7 +17,7 @@
 
 #include "capture/rules.h"
 
-#define JOURNAL_SIZE_MAX   65536
+#define JOURNAL_SIZE_MAX 65536
 #define JOURNAL_ROUTES_MAX 512
 
 /* By whom it was made; start: in clock ticks since boot, as a pid alone comes again. */

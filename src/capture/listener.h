@@ -47,7 +47,7 @@ struct listener {
 	struct endpoint to; /* mapping: where it leads */
 	uint16_t port;	    /* where it listens */
 	bool on_loopback;
-	uint8_t doubled;    /* how many may come in the next turn; 0: one */
+	uint8_t doubled; /* how many may come in the next turn; 0: one */
 };
 
 /* Says where c, whose fd and client are set, is aimed: to, or refused and *c->why. */

@@ -14,7 +14,7 @@
 #include "config/config.h"
 #include "io/sock.h"
 
-#define PROXY_V1_MAX 107      /* with its CR LF */
+#define PROXY_V1_MAX 107 /* with its CR LF */
 #define PROXY_V2_HEAD 16
 #define PROXY_V2_REST_MAX 2048 /* addresses and TLVs; the specification asks receivers for 536 at least */
 #define PROXY_HEADER_MAX (PROXY_V2_HEAD + PROXY_V2_REST_MAX)
@@ -28,8 +28,8 @@ enum proxy_parse {
 };
 
 struct proxy_header {
-	size_t len;	       /* of the header: the client's bytes follow */
-	bool has_addrs;	       /* false: LOCAL, UNKNOWN, or a family that is not ours; the connection's own hold */
+	size_t len;	/* of the header: the client's bytes follow */
+	bool has_addrs; /* false: LOCAL, UNKNOWN, or a family that is not ours; the connection's own hold */
 	struct sock_addr client;
 	struct sock_addr server;
 };

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define UPSTREAM_MASK	     0x00ffffffu
+#define UPSTREAM_MASK 0x00ffffffu
 #define UPSTREAM_ENTRIES_MAX 256 /* more ingresses than anybody had */
 
 struct netlink {
@@ -169,8 +169,7 @@ static int on_rule(const struct nlmsghdr *m, void *arg)
 		return MNL_CB_OK;
 	r.at.family = h->family;
 	r.at.table = h->table;
-	mnl_attr_for_each(a, m, sizeof(*h))
-	{
+	mnl_attr_for_each (a, m, sizeof(*h)) {
 		unsigned type = mnl_attr_get_type(a);
 
 		if (is_foreign_selector(type))
@@ -209,8 +208,7 @@ static int on_route(const struct nlmsghdr *m, void *arg)
 	r.at.family = h->rtm_family;
 	r.at.table = h->rtm_table;
 	r.at.protocol = h->rtm_protocol;
-	mnl_attr_for_each(a, m, sizeof(*h))
-	{
+	mnl_attr_for_each (a, m, sizeof(*h)) {
 		unsigned type = mnl_attr_get_type(a);
 
 		if (type == RTA_TABLE)

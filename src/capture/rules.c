@@ -78,10 +78,12 @@ struct chain *ruleset_chain(struct ruleset *r, enum rule_table table, int family
 struct chain *ruleset_hook(struct ruleset *r, enum rule_table table, enum rule_hook hook)
 {
 	static const char *const names[][6] = {
-		[TABLE_MANGLE] = { [HOOK_PREROUTING] = "MANGLE_PRE", [HOOK_OUTPUT] = "MANGLE_OUT",
+		[TABLE_MANGLE] = { [HOOK_PREROUTING] = "MANGLE_PRE",
+				   [HOOK_OUTPUT] = "MANGLE_OUT",
 				   [HOOK_POSTROUTING] = "MANGLE_POST" },
 		[TABLE_NAT] = { [HOOK_PREROUTING] = "NAT_PRE", [HOOK_OUTPUT] = "NAT_OUT" },
-		[TABLE_FILTER] = { [HOOK_INPUT] = "FILTER_IN", [HOOK_FORWARD] = "FILTER_FWD",
+		[TABLE_FILTER] = { [HOOK_INPUT] = "FILTER_IN",
+				   [HOOK_FORWARD] = "FILTER_FWD",
 				   [HOOK_OUTPUT] = "FILTER_OUT" },
 		[TABLE_BRIDGE] = { [HOOK_PREROUTING] = "BRIDGE_PRE" },
 	};
@@ -318,10 +320,11 @@ static int check_no_ipset(const struct ruleset *r, const struct captured_entry *
 
 	if (ipset == NULL || !rules_take_bridged(r))
 		return 0;
-	return err_set(e, ERR_CONFIG,
-		       "%s.netfilter: an ipset cannot be used for what passes through a bridge: name hosts, or interfaces "
-		       "that are not of a bridge in in_ifname",
-		       ipset->path);
+	return err_set(
+		e, ERR_CONFIG,
+		"%s.netfilter: an ipset cannot be used for what passes through a bridge: name hosts, or interfaces "
+		"that are not of a bridge in in_ifname",
+		ipset->path);
 }
 
 struct ruleset *rules_build(const struct interception_conf *conf, const struct captured_entry *entries, size_t count,

@@ -52,7 +52,8 @@ static void add_item(const struct entry_rules *x, struct chain *c, const struct 
 	}
 	if (item->port != 0)
 		rule = rule_with(rule, (struct match){ .kind = as_source ? MATCH_SPORT : MATCH_DPORT,
-						       .first = item->port, .last = item->port_end });
+						       .first = item->port,
+						       .last = item->port_end });
 	if (item->host != NULL || c->family != AF_UNSPEC) {
 		rule.family = item->host != NULL ? rule.family : c->family;
 		chain_add(c, rule);

@@ -36,8 +36,8 @@ static void redirect_local(const struct entry_rules *x)
 	struct rule redirect = { .tcp = true, .verdict = VERDICT_REDIRECT, .port = x->listen_port };
 	struct chain *out = own_chain(x, TABLE_NAT, entry_family(x), "OUT");
 
-	entry_chain_fill(x, &(struct entry_chain){ .chain = out, .has_cgroups = true, .ports_are_local = true,
-						   .verdict = redirect });
+	entry_chain_fill(x, &(struct entry_chain){
+				    .chain = out, .has_cgroups = true, .ports_are_local = true, .verdict = redirect });
 	entry_jump(x, ruleset_hook(x->r, TABLE_NAT, HOOK_OUTPUT), out);
 }
 
@@ -47,8 +47,11 @@ static void tproxy_peers(const struct entry_rules *x)
 	struct chain *fwd = own_chain(x, TABLE_MANGLE, entry_family(x), "FWD");
 	struct rule jump = { .verdict = VERDICT_JUMP, .chain = tp->name };
 
-	entry_chain_fill(x, &(struct entry_chain){ .chain = fwd, .has_cgroups = true, .ports_are_local = true,
-						   .foreign_sources = true, .verdict = jump });
+	entry_chain_fill(x, &(struct entry_chain){ .chain = fwd,
+						   .has_cgroups = true,
+						   .ports_are_local = true,
+						   .foreign_sources = true,
+						   .verdict = jump });
 	entry_jump_in(x, ruleset_hook(x->r, TABLE_MANGLE, HOOK_PREROUTING), fwd, true);
 }
 
@@ -117,8 +120,9 @@ void egress_rejects(const struct entry_rules *x, int family)
 	}
 	if (x->n->capture_local_traffic) {
 		c = own_chain(x, TABLE_FILTER, family, "ROUT");
-		entry_chain_fill(x, &(struct entry_chain){ .chain = c, .has_cgroups = true, .ports_are_local = true,
-							   .verdict = reject });
+		entry_chain_fill(x,
+				 &(struct entry_chain){
+					 .chain = c, .has_cgroups = true, .ports_are_local = true, .verdict = reject });
 		entry_jump(x, ruleset_hook(x->r, TABLE_FILTER, HOOK_OUTPUT), c);
 	}
 }

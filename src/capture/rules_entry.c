@@ -343,8 +343,9 @@ void entry_jump_in(const struct entry_rules *x, struct chain *from, const struct
 		const char *name = bridge_interface(x, names->items[i]);
 
 		if (!is_earlier(x, i, name))
-			chain_add(from, rule_with(jump_to(to), (struct match){ .kind = MATCH_IIF,
-									       .text = ruleset_format(x->r, "%s", name) }));
+			chain_add(from,
+				  rule_with(jump_to(to), (struct match){ .kind = MATCH_IIF,
+									 .text = ruleset_format(x->r, "%s", name) }));
 	}
 	if (names->count == 0 && without_loopback)
 		chain_add(from,
@@ -391,8 +392,13 @@ static void drop_astray(const struct entry_rules *x)
 struct chain *entry_tproxy(const struct entry_rules *x, bool loopback)
 {
 	struct chain *c = ruleset_chain(x->r, TABLE_MANGLE, entry_family(x), ruleset_format(x->r, "%s_TP", x->name));
-	struct rule tproxy = { .family = AF_INET, .tcp = true, .verdict = VERDICT_TPROXY, .port = x->listen_port,
-			       .loopback = loopback, .value = x->mark, .mask = x->r->mark_mask };
+	struct rule tproxy = { .family = AF_INET,
+			       .tcp = true,
+			       .verdict = VERDICT_TPROXY,
+			       .port = x->listen_port,
+			       .loopback = loopback,
+			       .value = x->mark,
+			       .mask = x->r->mark_mask };
 
 	if (c->count > 0)
 		return c;

@@ -37,7 +37,8 @@ static struct chain *own_chain(const struct entry_rules *x, enum rule_table tabl
 
 static struct rule queue_syn(const struct entry_rules *x)
 {
-	struct rule queue = { .tcp = true, .verdict = VERDICT_QUEUE,
+	struct rule queue = { .tcp = true,
+			      .verdict = VERDICT_QUEUE,
 			      .value = capture_queue(x->interception, x->conf->index) };
 
 	return rule_with(queue, (struct match){ .kind = MATCH_SYN });
@@ -63,8 +64,11 @@ static void tproxy_out(const struct entry_rules *x)
 	struct chain *out = own_chain(x, TABLE_MANGLE, entry_family(x), "OUT");
 	struct rule mark = { .verdict = VERDICT_SET_MARK, .value = x->mark, .mask = x->r->mark_mask };
 
-	entry_chain_fill(x, &(struct entry_chain){ .chain = out, .has_cgroups = true, .local_sources = true,
-						   .others_only = true, .verdict = mark });
+	entry_chain_fill(x, &(struct entry_chain){ .chain = out,
+						   .has_cgroups = true,
+						   .local_sources = true,
+						   .others_only = true,
+						   .verdict = mark });
 	entry_jump(x, from, out);
 	/* The entries behind must not mark it again. */
 	chain_add(from, rule_with((struct rule){ .verdict = VERDICT_RETURN }, match_mark(x->r, x->mark)));
@@ -120,8 +124,11 @@ static void redirects(const struct entry_rules *x)
 
 	if (is_local(x->n)) {
 		c = own_chain(x, TABLE_NAT, entry_family(x), "OUT");
-		entry_chain_fill(x, &(struct entry_chain){ .chain = c, .has_cgroups = true, .local_sources = true,
-							   .others_only = true, .verdict = redirect });
+		entry_chain_fill(x, &(struct entry_chain){ .chain = c,
+							   .has_cgroups = true,
+							   .local_sources = true,
+							   .others_only = true,
+							   .verdict = redirect });
 		entry_jump(x, ruleset_hook(x->r, TABLE_NAT, HOOK_OUTPUT), c);
 	}
 	if (is_forward(x->n)) {
@@ -156,8 +163,11 @@ void ingress_rejects(const struct entry_rules *x, int family)
 
 	if (is_local(x->n)) {
 		c = own_chain(x, TABLE_FILTER, family, "ROUT");
-		entry_chain_fill(x, &(struct entry_chain){ .chain = c, .has_cgroups = true, .local_sources = true,
-							   .others_only = true, .verdict = reject });
+		entry_chain_fill(x, &(struct entry_chain){ .chain = c,
+							   .has_cgroups = true,
+							   .local_sources = true,
+							   .others_only = true,
+							   .verdict = reject });
 		entry_jump(x, ruleset_hook(x->r, TABLE_FILTER, HOOK_OUTPUT), c);
 	}
 	if (is_forward(x->n)) {

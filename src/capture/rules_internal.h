@@ -26,22 +26,22 @@ enum rule_hook {
 };
 
 enum match_kind {
-	MATCH_MARK,	  /* value under mask */
-	MATCH_CT_MARK,	  /* value under mask */
+	MATCH_MARK,    /* value under mask */
+	MATCH_CT_MARK, /* value under mask */
 	MATCH_CT_REPLY,
-	MATCH_SRC_TYPE,	  /* value: enum address_type */
+	MATCH_SRC_TYPE, /* value: enum address_type */
 	MATCH_DST_TYPE,
-	MATCH_DST,	  /* text: a network */
-	MATCH_DPORT,	  /* first to last */
-	MATCH_SRC,	  /* TABLE_BRIDGE; text: a network */
-	MATCH_SPORT,	  /* TABLE_BRIDGE; first to last */
-	MATCH_IPSET,	  /* text: holds the destination */
-	MATCH_SET,	  /* text: a set of ours holds the destination */
-	MATCH_REFUSED,	  /* text: a set of ours, which the gateway fills, holds it */
-	MATCH_IIF,	  /* text */
+	MATCH_DST,     /* text: a network */
+	MATCH_DPORT,   /* first to last */
+	MATCH_SRC,     /* TABLE_BRIDGE; text: a network */
+	MATCH_SPORT,   /* TABLE_BRIDGE; first to last */
+	MATCH_IPSET,   /* text: holds the destination */
+	MATCH_SET,     /* text: a set of ours holds the destination */
+	MATCH_REFUSED, /* text: a set of ours, which the gateway fills, holds it */
+	MATCH_IIF,     /* text */
 	MATCH_OIF,
-	MATCH_CGROUP,	  /* text: a path without slash in front */
-	MATCH_UID,	  /* value */
+	MATCH_CGROUP, /* text: a path without slash in front */
+	MATCH_UID,    /* value */
 	MATCH_GID,
 	MATCH_SOCKET_TRANSPARENT,
 	MATCH_SYN,
@@ -80,11 +80,11 @@ struct rule {
 	struct match matches[RULE_MATCHES_MAX];
 	size_t match_count;
 	enum verdict verdict;
-	const char *chain;  /* name */
-	const char *text;   /* in the ruleset's strings */
+	const char *chain; /* name */
+	const char *text;  /* in the ruleset's strings */
 	uint16_t port;
-	bool loopback;	    /* VERDICT_TPROXY: the listener is on 127.0.0.1 or ::1, else on any address */
-	uint32_t value;	    /* of a mark, under mask */
+	bool loopback;	/* VERDICT_TPROXY: the listener is on 127.0.0.1 or ::1, else on any address */
+	uint32_t value; /* of a mark, under mask */
 	uint32_t mask;
 };
 
@@ -106,17 +106,17 @@ struct set {
 	enum set_kind kind;
 	struct dst_conf *items; /* strings in the ruleset's */
 	size_t count;
-	unsigned timeout_ms;	/* SET_REFUSED4 and 6 */
+	unsigned timeout_ms; /* SET_REFUSED4 and 6 */
 };
 
 struct ruleset {
-	const char *prefix;   /* of chains of iptables: "TNG_0_" */
+	const char *prefix; /* of chains of iptables: "TNG_0_" */
 	const char *instance;
-	const char *table;    /* of nftables: "tng" */
+	const char *table;	/* of nftables: "tng" */
 	const char *nft_prefix; /* of chains there: "", or what keeps them apart from keywords */
 	uint32_t mark_mask;
 	bool needs_iptables;
-	char *cgroup_below;   /* where cgroup2 is mounted below /sys/fs/cgroup: "", or "unified/" */
+	char *cgroup_below; /* where cgroup2 is mounted below /sys/fs/cgroup: "", or "unified/" */
 	struct chain **chains;
 	size_t chain_count;
 	struct set **sets;
@@ -160,9 +160,9 @@ struct entry_rules {
 	const struct entry_conf *conf;
 	const struct netfilter_conf *n; /* NULL: mapping */
 	uint16_t listen_port;
-	const char *name;	     /* "I0", "E0" */
+	const char *name; /* "I0", "E0" */
 	enum ipv6_policy ipv6;
-	const uint32_t *own_marks;   /* of all entries of its kind */
+	const uint32_t *own_marks; /* of all entries of its kind */
 	size_t own_mark_count;
 	uint32_t mark;
 	const struct bridge_list *bridges; /* NULL: none */
@@ -184,13 +184,13 @@ const char *bridge_interface(const struct entry_rules *x, const char *name);
 /* How the chain of an entry decides, in the order of interception.md 7.2. */
 struct entry_chain {
 	struct chain *chain;
-	bool has_cgroups;      /* the hook knows them */
-	bool foreign_sources;  /* what comes from this host itself returns */
-	bool local_sources;    /* what does not returns */
-	bool others_only;      /* what is for this host, or for many, returns */
-	bool ports_are_local;  /* items without host and ipset are for this host */
-	bool hosts_only;       /* only items with host or ipset */
-	struct rule verdict;   /* without matches */
+	bool has_cgroups;     /* the hook knows them */
+	bool foreign_sources; /* what comes from this host itself returns */
+	bool local_sources;   /* what does not returns */
+	bool others_only;     /* what is for this host, or for many, returns */
+	bool ports_are_local; /* items without host and ipset are for this host */
+	bool hosts_only;      /* only items with host or ipset */
+	struct rule verdict;  /* without matches */
 };
 
 void entry_chain_fill(const struct entry_rules *x, const struct entry_chain *how);

@@ -19,8 +19,7 @@ static const enum rule_table tables[] = { TABLE_MANGLE, TABLE_NAT, TABLE_FILTER 
 const char *table_name(enum rule_table table)
 {
 	static const char *const names[] = {
-		[TABLE_MANGLE] = "mangle", [TABLE_NAT] = "nat", [TABLE_FILTER] = "filter",
-		[TABLE_BRIDGE] = "nat"
+		[TABLE_MANGLE] = "mangle", [TABLE_NAT] = "nat", [TABLE_FILTER] = "filter", [TABLE_BRIDGE] = "nat"
 	};
 
 	return names[table];
@@ -403,9 +402,7 @@ static void declare_entrance(struct chain_visitor *v, const struct ruleset *r, c
  */
 static void print_without_redirects(const struct ruleset *r, int family, struct buf *out)
 {
-	struct chain_visitor v = {
-		.visit = declare_entrance, .table = TABLE_NAT, .family = family, .out = out
-	};
+	struct chain_visitor v = { .visit = declare_entrance, .table = TABLE_NAT, .family = family, .out = out };
 
 	visit_chains(r, &v);
 	if (v.found)
@@ -421,8 +418,10 @@ void rules_print_iptables_block(const struct ruleset *r, int family, struct buf 
 
 static const char *builtin_of(const struct chain *c)
 {
-	static const char *const names[] = { [HOOK_PREROUTING] = "PREROUTING", [HOOK_INPUT] = "INPUT",
-					     [HOOK_FORWARD] = "FORWARD", [HOOK_OUTPUT] = "OUTPUT",
+	static const char *const names[] = { [HOOK_PREROUTING] = "PREROUTING",
+					     [HOOK_INPUT] = "INPUT",
+					     [HOOK_FORWARD] = "FORWARD",
+					     [HOOK_OUTPUT] = "OUTPUT",
 					     [HOOK_POSTROUTING] = "POSTROUTING" };
 
 	return names[c->hook];
@@ -438,8 +437,9 @@ static void print_jump(struct chain_visitor *v, const struct ruleset *r, const s
 void rules_print_iptables_jumps(const struct ruleset *r, int family, struct buf *out)
 {
 	for (size_t i = 0; is_for(r, family) && i < ARRAY_SIZE(tables); i++) {
-		struct chain_visitor v = { .visit = print_jump, .table = tables[i], .family = family,
-					   .with_block = true, .out = out };
+		struct chain_visitor v = {
+			.visit = print_jump, .table = tables[i], .family = family, .with_block = true, .out = out
+		};
 
 		visit_chains(r, &v);
 	}
@@ -496,8 +496,9 @@ static void print_steps(const struct ruleset *r, const visit_fn *steps, size_t c
 	for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
 		for (size_t t = 0; is_for(r, families[f]) && t < ARRAY_SIZE(tables); t++) {
 			for (size_t s = 0; s < count; s++) {
-				struct chain_visitor v = { .visit = steps[s], .table = tables[t], .family = families[f],
-							   .out = out };
+				struct chain_visitor v = {
+					.visit = steps[s], .table = tables[t], .family = families[f], .out = out
+				};
 
 				visit_chains(r, &v);
 			}

@@ -166,7 +166,10 @@ static void print_verdict(const struct ruleset *r, const struct rule *rule, stru
 	case VERDICT_TPROXY:
 		print_set_mark("meta mark", rule, out);
 		buf_format(out, "tproxy %s to %s:%u accept", rule->family == AF_INET ? "ip" : "ip6",
-			   !rule->loopback ? "" : rule->family == AF_INET ? "127.0.0.1" : "[::1]", rule->port);
+			   !rule->loopback	     ? ""
+			   : rule->family == AF_INET ? "127.0.0.1"
+						     : "[::1]",
+			   rule->port);
 		break;
 	case VERDICT_SET_MARK:
 		print_set_mark("meta mark", rule, out);
@@ -192,7 +195,8 @@ static bool names_protocol(const struct rule *rule)
 	for (size_t i = 0; i < rule->match_count; i++) {
 		enum match_kind kind = rule->matches[i].kind;
 
-		if (kind == MATCH_DPORT || kind == MATCH_SPORT || kind == MATCH_SET || kind == MATCH_REFUSED || kind == MATCH_SYN)
+		if (kind == MATCH_DPORT || kind == MATCH_SPORT || kind == MATCH_SET || kind == MATCH_REFUSED ||
+		    kind == MATCH_SYN)
 			return true;
 	}
 	return false;
@@ -247,8 +251,10 @@ static void print_rule(const struct ruleset *r, const struct chain *c, const str
 
 static const char *hook_text(const struct chain *c)
 {
-	static const char *const hooks[] = { [HOOK_PREROUTING] = "prerouting", [HOOK_INPUT] = "input",
-					     [HOOK_FORWARD] = "forward", [HOOK_OUTPUT] = "output",
+	static const char *const hooks[] = { [HOOK_PREROUTING] = "prerouting",
+					     [HOOK_INPUT] = "input",
+					     [HOOK_FORWARD] = "forward",
+					     [HOOK_OUTPUT] = "output",
 					     [HOOK_POSTROUTING] = "postrouting" };
 
 	return hooks[c->hook];
@@ -256,10 +262,13 @@ static const char *hook_text(const struct chain *c)
 
 static void print_chain(const struct ruleset *r, const struct chain *c, struct buf *out)
 {
-	const char *type = c->table == TABLE_NAT ? "nat" :
-			   c->table == TABLE_MANGLE && c->hook == HOOK_OUTPUT ? "route" : "filter";
-	const char *priority = c->table == TABLE_NAT ? NAT_PRIORITY : c->table == TABLE_MANGLE ? "mangle" :
-			       c->table == TABLE_BRIDGE ? BRIDGE_PRIORITY : "filter";
+	const char *type = c->table == TABLE_NAT				? "nat"
+			   : c->table == TABLE_MANGLE && c->hook == HOOK_OUTPUT ? "route"
+										: "filter";
+	const char *priority = c->table == TABLE_NAT	  ? NAT_PRIORITY
+			       : c->table == TABLE_MANGLE ? "mangle"
+			       : c->table == TABLE_BRIDGE ? BRIDGE_PRIORITY
+							  : "filter";
 
 	buf_format(out, "add chain %s %s ", family_of(c), r->table);
 	print_chain_name(r, c->name, out);

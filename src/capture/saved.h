@@ -16,7 +16,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define SAVED_COMMENT	"tng:"
+#define SAVED_COMMENT "tng:"
 #define SAVED_LINES_MAX 200000
 
 struct saved_chain {

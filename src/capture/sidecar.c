@@ -166,8 +166,12 @@ static void inbound_tproxy(struct ruleset *r, const struct sidecar *s)
 	uint32_t table = capture_table(&numbers, ENTRY_EGRESS, 0);
 	struct chain *in = hook(r, TABLE_MANGLE, HOOK_PREROUTING, "INBOUND");
 	struct chain *to = ruleset_chain(r, TABLE_MANGLE, AF_UNSPEC, "INBOUND_REDIRECT");
-	struct rule tproxy = { .family = AF_INET, .tcp = true, .verdict = VERDICT_TPROXY, .port = s->capture_port,
-			       .value = mark, .mask = r->mark_mask };
+	struct rule tproxy = { .family = AF_INET,
+			       .tcp = true,
+			       .verdict = VERDICT_TPROXY,
+			       .port = s->capture_port,
+			       .value = mark,
+			       .mask = r->mark_mask };
 	struct rule divert = { .tcp = true, .verdict = VERDICT_SET_MARK, .value = mark, .mask = r->mark_mask };
 
 	chain_add(to, tproxy);

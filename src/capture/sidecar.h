@@ -27,7 +27,7 @@ void port_list_release(struct port_list *list);
 int sidecar_port(const char *text, const char *option, uint16_t *port, struct err *e) MUST_CHECK;
 
 struct sidecar {
-	const char *prefix;    /* of chains */
+	const char *prefix; /* of chains */
 	uint16_t proxy_port;
 	uint16_t capture_port; /* where the proxy takes inbound connections */
 	bool tproxy;	       /* how it gets them */

@@ -98,7 +98,8 @@ static int open_queue(struct syn_queue *s, uint16_t number, unsigned length, str
 {
 	if (bind_queue(s, number) < 0) {
 		err_errno(e, ERR_SYSTEM, "read netfilter queue %u%s", number,
-			  errno == EBUSY || errno == EPERM ? ": another process reads it, or CAP_NET_ADMIN is missing" : "");
+			  errno == EBUSY || errno == EPERM ? ": another process reads it, or CAP_NET_ADMIN is missing"
+							   : "");
 		return -1;
 	}
 	if (set_up_queue(s, number, length) < 0)
@@ -173,9 +174,9 @@ static int on_message(const struct nlmsghdr *m, void *arg)
 		refuse(s, &q, SYN_CUT);
 		return MNL_CB_OK;
 	}
-	result = syn_parse(bytes_of(mnl_attr_get_payload(found[NFQA_PAYLOAD]),
-				    mnl_attr_get_payload_len(found[NFQA_PAYLOAD])),
-			   &syn);
+	result = syn_parse(
+		bytes_of(mnl_attr_get_payload(found[NFQA_PAYLOAD]), mnl_attr_get_payload_len(found[NFQA_PAYLOAD])),
+		&syn);
 	if (result == SYN_GOOD)
 		s->events->came(s->events, &q, &syn);
 	else

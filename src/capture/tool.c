@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 
-#define PIECE	       65536
+#define PIECE 65536
 #define ERROR_TEXT_MAX 180
 
 static const char *const folders[] = { "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin" };

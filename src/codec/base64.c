@@ -4,10 +4,8 @@
 
 #include <stdbool.h>
 
-static const char standard_alphabet[] =
-	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-static const char url_alphabet[] =
-	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char standard_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char url_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 enum alphabet { ALPHABET_UNKNOWN, ALPHABET_STANDARD, ALPHABET_URL };
 enum padding { PADDING_REQUIRED, PADDING_FORBIDDEN, PADDING_OPTIONAL };

@@ -59,8 +59,7 @@ static int fail_expected(struct parser *p, const char *what)
 		snprintf(found, sizeof(found), "'%c'", c);
 	else
 		snprintf(found, sizeof(found), "byte 0x%02x", (unsigned)c);
-	return err_set(p->e, ERR_PEER, "line %u, column %u: expected %s, found %s", p->line, column(p), what,
-		       found);
+	return err_set(p->e, ERR_PEER, "line %u, column %u: expected %s, found %s", p->line, column(p), what, found);
 }
 
 /* At the second of two slashes, or before anything else that ends up at the end of the line. */
@@ -79,8 +78,8 @@ static int skip_comment(struct parser *p)
 
 static bool at_comment(const struct parser *p)
 {
-	return p->dialect == JSON_WITH_COMMENTS && p->text.len - p->at >= 2 &&
-	       p->text.data[p->at] == '/' && p->text.data[p->at + 1] == '/';
+	return p->dialect == JSON_WITH_COMMENTS && p->text.len - p->at >= 2 && p->text.data[p->at] == '/' &&
+	       p->text.data[p->at + 1] == '/';
 }
 
 static int skip_space(struct parser *p)
@@ -336,8 +335,8 @@ static int check_duplicates(struct parser *p, const struct json *j)
 	free(sorted);
 	if (second == NULL)
 		return 0;
-	return err_set(p->e, ERR_PEER, "line %u, column %u: \"%.100s\" stands in this object twice",
-		       second->line, second->column, second->name);
+	return err_set(p->e, ERR_PEER, "line %u, column %u: \"%.100s\" stands in this object twice", second->line,
+		       second->column, second->name);
 }
 
 /* At the opening bracket. */

@@ -28,10 +28,10 @@ struct json {
 	unsigned line;	 /* of the first byte of the value, from 1 */
 	unsigned column; /* in bytes, from 1 */
 	bool boolean;
-	char *text;	/* JSON_STRING: decoded UTF-8, terminated; JSON_NUMBER: as written */
+	char *text;	 /* JSON_STRING: decoded UTF-8, terminated; JSON_NUMBER: as written */
 	size_t text_len; /* may hold NUL bytes inside when it is a string */
 	size_t count;
-	struct json **items; /* JSON_ARRAY and JSON_OBJECT */
+	struct json **items;   /* JSON_ARRAY and JSON_OBJECT */
 	struct json_key *keys; /* JSON_OBJECT: the name of items[i] */
 };
 

@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define JWT_MAX_SIZE (1u << 20)	   /* bytes of the whole text */
+#define JWT_MAX_SIZE (1u << 20)	    /* bytes of the whole text */
 #define JWT_MAX_HEADER (128u << 10) /* bytes of the decoded header: it is parsed before the signature is known */
 
 struct jwt {

@@ -127,8 +127,9 @@ static void check_token_issuer(struct reading *r, const struct place *at, const 
 	struct place addr = place_member(at, "as_addr");
 
 	if (is_passport_of_coco(attest, at->json) && !place_has(at, "as_addr"))
-		place_error(r, &addr,
-			    "missing: in model \"passport\" the attester fetches its token from an attestation service");
+		place_error(
+			r, &addr,
+			"missing: in model \"passport\" the attester fetches its token from an attestation service");
 }
 
 static void warn_of_sample_evidence(struct reading *r, const struct place *at, const struct attest_conf *attest)

@@ -148,9 +148,10 @@ static void read_document(struct reading *r, const struct json *j, struct docume
 	section_read(r, &section_document, &root, d);
 	check_has_entries(r, &root);
 	if (r->error_count == 0)
-		check_captures(r, &root, &(struct captures){ .interception = &d->config.interception,
-							     .entries = { d->ingresses, d->egresses },
-							     .counts = { d->ingress_count, d->egress_count } });
+		check_captures(r, &root,
+			       &(struct captures){ .interception = &d->config.interception,
+						   .entries = { d->ingresses, d->egresses },
+						   .counts = { d->ingress_count, d->egress_count } });
 	check_listen_claims(r);
 }
 
@@ -208,7 +209,8 @@ void config_free(struct config *c)
 		return;
 	for (size_t i = 0; i < c->entry_count; i++) {
 		free(c->entries[i].path);
-		section_release(c->entries[i].kind == ENTRY_INGRESS ? &section_ingress : &section_egress, &c->entries[i]);
+		section_release(c->entries[i].kind == ENTRY_INGRESS ? &section_ingress : &section_egress,
+				&c->entries[i]);
 	}
 	for (size_t i = 0; i < c->file_count; i++) {
 		free(c->files[i].path);

@@ -80,9 +80,9 @@ struct mapping_rule_conf {
 
 /* An element of capture_dst or exclude_dst: what is set must match all together (interception.md 1.2). */
 struct dst_conf {
-	char *host;  /* "10.0.0.0/24", "fd00::/8": with its prefix and no bits behind it; or NULL */
-	char *ipset; /* or NULL */
-	uint16_t port; /* 0: any */
+	char *host;	   /* "10.0.0.0/24", "fd00::/8": with its prefix and no bits behind it; or NULL */
+	char *ipset;	   /* or NULL */
+	uint16_t port;	   /* 0: any */
 	uint16_t port_end; /* == port without a range */
 };
 
@@ -102,11 +102,11 @@ struct netfilter_conf {
 	uint16_t listen_port; /* 0: found at start */
 	uint32_t so_mark;
 	enum ipv6_policy ipv6;
-	enum capture_scope scope;     /* ingress */
-	enum capture_method method;   /* ingress */
-	enum open_ports open_ports;   /* ingress */
-	unsigned negative_cache_ms;   /* OPEN_PORTS_NEGATIVE_CACHE: what was refused is refused for so long */
-	bool capture_local_traffic;   /* egress */
+	enum capture_scope scope;   /* ingress */
+	enum capture_method method; /* ingress */
+	enum open_ports open_ports; /* ingress */
+	unsigned negative_cache_ms; /* OPEN_PORTS_NEGATIVE_CACHE: what was refused is refused for so long */
+	bool capture_local_traffic; /* egress */
 };
 
 /* Whose address shows (interception.md 4.1). in: we answer in the server's name; out: we dial in the client's. */
@@ -152,21 +152,21 @@ struct entry_conf {
 	struct attest_conf *attest; /* NULL: not configured */
 	struct verify_conf *verify;
 
-	enum tristate multiplex;		 /* ingress: unset is false; egress: unset takes both */
-	unsigned multiplex_max_streams; /* 0: unset */
-	unsigned multiplex_max_connections;	 /* 0: unset */
+	enum tristate multiplex;	    /* ingress: unset is false; egress: unset takes both */
+	unsigned multiplex_max_streams;	    /* 0: unset */
+	unsigned multiplex_max_connections; /* 0: unset */
 	enum binding binding;
 };
 
 struct timeouts_conf {
-	unsigned connect_ms;	/* TCP connect, for each address */
+	unsigned connect_ms; /* TCP connect, for each address */
 	unsigned resolve_ms;
 	unsigned first_byte_ms;
 	unsigned handshake_ms;
-	unsigned verify_ms;	/* waiting for a verdict, above the service's own time-outs */
-	unsigned idle_ms;	/* 0: never */
-	unsigned linger_ms;	/* for our last bytes, when both directions have ended */
-	unsigned pool_idle_ms;	/* a tunnel session without streams */
+	unsigned verify_ms;    /* waiting for a verdict, above the service's own time-outs */
+	unsigned idle_ms;      /* 0: never */
+	unsigned linger_ms;    /* for our last bytes, when both directions have ended */
+	unsigned pool_idle_ms; /* a tunnel session without streams */
 	unsigned drain_ms;
 };
 
@@ -178,7 +178,8 @@ struct limits_conf {
 	size_t verdict_cache;	 /* entries */
 	size_t token_size;	 /* bytes of an answer of an attestation service */
 	unsigned streams;	 /* that an egress announces for each session */
-	unsigned pending_syns;	 /* OPEN_PORTS_CONNECT_FIRST: who waits for a tunnel, and tunnels that wait for their clients */
+	unsigned pending_syns;	 /* OPEN_PORTS_CONNECT_FIRST: who waits for a tunnel, and tunnels that wait for their
+				    clients */
 };
 
 /* A file that the configuration names; it must be readable when the gateway starts. */
@@ -190,8 +191,8 @@ struct config_file {
 struct config {
 	struct entry_conf *entries; /* ingresses first, then egresses */
 	size_t entry_count;
-	unsigned workers;	/* 0: one for each CPU that we may run on */
-	char *aead;		/* "auto", or the name of an implementation */
+	unsigned workers;	      /* 0: one for each CPU that we may run on */
+	char *aead;		      /* "auto", or the name of an implementation */
 	enum tls_records tls_records; /* who seals and opens after the handshake */
 	bool keepalive;
 	unsigned keepalive_idle_s;

@@ -40,8 +40,7 @@ static void check_multiplex(struct reading *r, const struct place *at, void *con
 }
 
 static const struct section section_ingress_rats_tls = { SECTION_FIELDS(ingress_rats_tls_fields),
-							 .size = sizeof(struct entry_conf),
-							 .check = check_multiplex };
+							 .size = sizeof(struct entry_conf), .check = check_multiplex };
 static const struct section section_egress_rats_tls = { SECTION_FIELDS(egress_rats_tls_fields),
 							.size = sizeof(struct entry_conf) };
 
@@ -91,8 +90,8 @@ static const struct field egress_fields[] = {
 };
 /* clang-format on */
 
-static const char *const ingress_modes[] = { "mapping",	"http_proxy", "socks5",	    "netfilter",
-					     "netfilter_udp", "hook",	      "mapping_udp" };
+static const char *const ingress_modes[] = { "mapping",	      "http_proxy", "socks5",	  "netfilter",
+					     "netfilter_udp", "hook",	    "mapping_udp" };
 static const char *const egress_modes[] = { "mapping", "netfilter", "netfilter_udp", "hook", "mapping_udp" };
 
 static void check_one_mode(struct reading *r, const struct place *at, const char *const *modes, size_t count)
@@ -105,7 +104,8 @@ static void check_one_mode(struct reading *r, const struct place *at, const char
 		if (!place_has(at, modes[i]))
 			continue;
 		if (first != NULL)
-			place_error_at_key(r, &mode, "the entry has the mode %s already: make it an entry of its own", first);
+			place_error_at_key(r, &mode, "the entry has the mode %s already: make it an entry of its own",
+					   first);
 		else
 			first = modes[i];
 	}
@@ -130,8 +130,9 @@ static void check_trust(struct reading *r, const struct place *at, const struct 
 	if (entry->no_ra && place_has(at, "verify"))
 		place_error(r, &no_ra, "true is not possible together with verify");
 	if (!entry->no_ra && !place_has(at, "attest") && !place_has(at, "verify"))
-		place_error(r, at, "write attest (we run in a TEE), verify (the peer does), both, or no_ra: true "
-				   "(for tests: nobody is verified)");
+		place_error(r, at,
+			    "write attest (we run in a TEE), verify (the peer does), both, or no_ra: true "
+			    "(for tests: nobody is verified)");
 }
 
 static void check_binding(struct reading *r, const struct place *at, const struct entry_conf *entry)
@@ -140,8 +141,9 @@ static void check_binding(struct reading *r, const struct place *at, const struc
 	struct place binding = place_member(&rats_tls, "binding");
 
 	if (entry->binding == BINDING_BOTH && place_has(at, "attest"))
-		place_error(r, &binding, "\"both\" is for entries that only verify: with attest, write the binding that the "
-					 "peer checks, \"current\" (2.3.0 and later) or \"legacy\"");
+		place_error(r, &binding,
+			    "\"both\" is for entries that only verify: with attest, write the binding that the "
+			    "peer checks, \"current\" (2.3.0 and later) or \"legacy\"");
 }
 
 static void warn_of_weak_trust(struct reading *r, const struct place *at, const struct entry_conf *entry)
@@ -151,14 +153,17 @@ static void warn_of_weak_trust(struct reading *r, const struct place *at, const 
 	struct place verify = place_member(at, "verify");
 
 	if (entry->no_ra)
-		place_warn(r, &no_ra, "NO REMOTE ATTESTATION: the tunnel is encrypted, but anybody may be at its other end; "
-				      "for tests only");
+		place_warn(r, &no_ra,
+			   "NO REMOTE ATTESTATION: the tunnel is encrypted, but anybody may be at its other end; "
+			   "for tests only");
 	else if (entry->kind == ENTRY_INGRESS && entry->verify == NULL)
-		place_warn_at_key(r, &attest, "THE PEER IS NOT VERIFIED: anybody may answer in its place and read what the "
-					      "applications send; add verify");
+		place_warn_at_key(r, &attest,
+				  "THE PEER IS NOT VERIFIED: anybody may answer in its place and read what the "
+				  "applications send; add verify");
 	else if (entry->kind == ENTRY_EGRESS && entry->attest == NULL)
-		place_warn_at_key(r, &verify, "the peers are verified, but cannot tell whom they talk to: anybody may answer "
-					      "in our place; add attest");
+		place_warn_at_key(r, &verify,
+				  "the peers are verified, but cannot tell whom they talk to: anybody may answer "
+				  "in our place; add attest");
 }
 
 static void check_entry(struct reading *r, const struct place *at, struct entry_conf *entry)

@@ -47,12 +47,14 @@ static const struct field egress_netfilter_udp_fields[] = {
 /* clang-format on */
 
 /* The two spellings of the systems that these keys come from. */
-static const struct choice wccp_types[] = { { .name = "STANDARD" }, { .name = "DYNAMIC" },
-					    { .name = "standard" }, { .name = "dynamic" }, { 0 } };
+static const struct choice wccp_types[] = {
+	{ .name = "STANDARD" }, { .name = "DYNAMIC" }, { .name = "standard" }, { .name = "dynamic" }, { 0 }
+};
 static const struct choice wccp_port_types[] = { { .name = "src" }, { .name = "dst" }, { 0 } };
 static const struct choice wccp_assignments[] = { { .name = "hash" }, { .name = "mask" }, { 0 } };
-static const struct choice wccp_forwards[] = { { .name = "gre" }, { .name = "l2" }, { .name = "GRE" },
-					       { .name = "L2" }, { 0 } };
+static const struct choice wccp_forwards[] = {
+	{ .name = "gre" }, { .name = "l2" }, { .name = "GRE" }, { .name = "L2" }, { 0 }
+};
 static const struct choice wccp_security[] = { { .name = "none" }, { .name = "md5" }, { .name = "MD5" }, { 0 } };
 
 /* clang-format off */

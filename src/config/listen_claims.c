@@ -15,8 +15,8 @@ void claim_listen(struct reading *r, const struct place *at, const char *host, u
 
 	r->claims = mem_resize(r->claims, (r->claim_count + 1) * sizeof(*r->claims));
 	claim = &r->claims[r->claim_count];
-	*claim = (struct listen_claim){ mem_strdup(host), port, port_end, at->json->line, at->json->column,
-					place_path(at) };
+	*claim = (struct listen_claim){ mem_strdup(host), port,		 port_end, at->json->line,
+					at->json->column, place_path(at) };
 	r->claim_count++;
 }
 
@@ -31,7 +31,8 @@ void check_port_range(struct reading *r, const struct place *at, const char *por
 	if (!place_integer(at, port, &first))
 		place_error(r, &end_place, "not without %s", port);
 	else if (end < first)
-		place_error(r, &end_place, "expected %lld to %d, found %lld", (long long)first, UINT16_MAX, (long long)end);
+		place_error(r, &end_place, "expected %lld to %d, found %lld", (long long)first, UINT16_MAX,
+			    (long long)end);
 }
 
 static bool is_localhost(const char *host)
@@ -89,7 +90,8 @@ static int compare_ports(const void *a, const void *b)
 static void say_overlap(struct reading *r, const struct listen_claim *first, const struct listen_claim *second)
 {
 	uint16_t port = MAX(first->port, second->port);
-	char *text = mem_format("%s: port %u of %s is taken already by %s", second->path, port, second->host, first->path);
+	char *text =
+		mem_format("%s: port %u of %s is taken already by %s", second->path, port, second->host, first->path);
 
 	reading_error(r, second->line, second->column, text);
 	free(text);

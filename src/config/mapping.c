@@ -54,8 +54,9 @@ static void check_rule(struct reading *r, const struct place *at, void *conf)
 	struct place port = place_member(&in, "port");
 
 	if (in_count != out_count)
-		place_error(r, at, "in has %u port%s and out has %u: each port of in leads to the one at the same place "
-				   "of out",
+		place_error(r, at,
+			    "in has %u port%s and out has %u: each port of in leads to the one at the same place "
+			    "of out",
 			    in_count, in_count == 1 ? "" : "s", out_count);
 	claim_listen(r, &port, rule->in_host, rule->in_port, rule->in_port_end);
 }
@@ -87,8 +88,8 @@ static const struct field single_fields[] = {
 
 static const struct section section_rule = { SECTION_FIELDS(rule_fields), .size = sizeof(struct mapping_rule_conf),
 					     .check = check_rule };
-static const struct section section_single = { SECTION_FIELDS(single_fields),
-					       .size = sizeof(struct single), .check = check_rule };
+static const struct section section_single = { SECTION_FIELDS(single_fields), .size = sizeof(struct single),
+					       .check = check_rule };
 
 /* clang-format off */
 static const struct field mapping_fields[] = {

@@ -2,8 +2,8 @@
 /*
  * netfilter - what the kernel captures for an entry.
  *
- * The object holds what is stored in struct netfilter_conf, and beside it transparency and proxy_protocol, which are the
- * entry's: it is read into a struct of both, and taken apart.
+ * The object holds what is stored in struct netfilter_conf, and beside it transparency and proxy_protocol, which are
+ * the entry's: it is read into a struct of both, and taken apart.
  */
 #include "config/sections.h"
 
@@ -16,9 +16,9 @@
 #include "config/capture_numbers.h"
 #include "config/text_forms.h"
 
-#define DST_MAX 4096 /* items of capture_dst, and of exclude_dst */
+#define DST_MAX 4096	   /* items of capture_dst, and of exclude_dst */
 #define CGROUP_LEN_MAX 511 /* what xt_cgroup takes */
-#define IPSET_LEN_MAX 31 /* what the kernel takes */
+#define IPSET_LEN_MAX 31   /* what the kernel takes */
 #define DAY_MS 86400000
 #define NEGATIVE_CACHE_DEFAULT_MS 10000
 
@@ -153,12 +153,14 @@ static void check_host_network(struct reading *r, const struct place *at, char *
 	char *text;
 
 	if (!network_parse(*host, &n)) {
-		place_error(r, &place, "expected an IP address, or a network such as 10.0.0.0/8 or fd00::/8, found \"%.60s\"",
+		place_error(r, &place,
+			    "expected an IP address, or a network such as 10.0.0.0/8 or fd00::/8, found \"%.60s\"",
 			    *host);
 		return;
 	}
 	if (is_mapped(&n)) {
-		place_error(r, &place, "an IPv4 address in the form of IPv6, which is never on the wire: write it as IPv4");
+		place_error(r, &place,
+			    "an IPv4 address in the form of IPv6, which is never on the wire: write it as IPv4");
 		return;
 	}
 	if (!network_trim(&n)) {
@@ -309,11 +311,13 @@ static void check_connect_first(struct reading *r, const struct place *at, const
 	if (object->conf.open_ports != OPEN_PORTS_CONNECT_FIRST)
 		return;
 	if (object->transparency.client_port)
-		refuse(r, at, "open_ports", "\"connect_first\" not with transparency.client_port: for the kernel, which tracks "
-					    "connections, ours would be the one whose first packet still waits");
+		refuse(r, at, "open_ports",
+		       "\"connect_first\" not with transparency.client_port: for the kernel, which tracks "
+		       "connections, ours would be the one whose first packet still waits");
 	if (object->transparency.out && object->proxy_protocol.accept_from.count > 0)
-		refuse(r, at, "open_ports", "\"connect_first\" not with transparency.out and proxy_protocol.accept_from: who the "
-					    "client is would be known too late to dial in its name");
+		refuse(r, at, "open_ports",
+		       "\"connect_first\" not with transparency.out and proxy_protocol.accept_from: who the "
+		       "client is would be known too late to dial in its name");
 }
 
 static void check_open_ports(struct reading *r, const struct place *at, const struct netfilter_object *object)
@@ -341,8 +345,9 @@ static void check_ingress_object(struct reading *r, const struct place *at, void
 	if (n->scope == SCOPE_LOCAL && n->in_ifname.count > 0)
 		refuse(r, at, "in_ifname", "only with scope \"forward\" or \"both\"");
 	if (object->transparency.client_port && object->transparency.out && n->scope == SCOPE_LOCAL)
-		refuse(r, &transparency, "client_port", "only with scope \"forward\" or \"both\": a program of this host keeps "
-							"its port to itself");
+		refuse(r, &transparency, "client_port",
+		       "only with scope \"forward\" or \"both\": a program of this host keeps "
+		       "its port to itself");
 	check_open_ports(r, at, object);
 	if (n->listen_port != 0)
 		claim_listen(r, at, any_address ? "0.0.0.0" : "127.0.0.1", n->listen_port, n->listen_port);
@@ -359,11 +364,13 @@ static void check_egress_object(struct reading *r, const struct place *at, void 
 	check_ipv6(r, at, n);
 	check_so_mark(r, at, n);
 	if (object->transparency.client_port && object->transparency.out)
-		refuse(r, &transparency, "client_port", "not on an egress with netfilter: its two connections would be one "
-							"for the kernel, which tracks them");
+		refuse(r, &transparency, "client_port",
+		       "not on an egress with netfilter: its two connections would be one "
+		       "for the kernel, which tracks them");
 	if (object->transparency.in && n->capture_local_traffic)
-		refuse(r, &transparency, "in", "not with capture_local_traffic: TPROXY never sees connections of this host "
-					       "to itself");
+		refuse(r, &transparency, "in",
+		       "not with capture_local_traffic: TPROXY never sees connections of this host "
+		       "to itself");
 	if (port <= UINT16_MAX)
 		claim_listen(r, at, "0.0.0.0", (uint16_t)port, (uint16_t)port);
 }
@@ -375,7 +382,8 @@ static const struct section section_egress_object = { SECTION_FIELDS(egress_fiel
 						      .size = sizeof(struct netfilter_object),
 						      .check = check_egress_object };
 
-static bool read_object(struct reading *r, const struct section *section, const struct place *at, struct entry_conf *entry)
+static bool read_object(struct reading *r, const struct section *section, const struct place *at,
+			struct entry_conf *entry)
 {
 	struct netfilter_object object = { 0 };
 	bool good;
@@ -427,7 +435,8 @@ static bool contains_network(const char *outer, const char *inner)
 
 	if (outer == NULL)
 		return true;
-	if (inner == NULL || !network_parse(outer, &a) || !network_parse(inner, &b) || a.len != b.len || a.prefix > b.prefix)
+	if (inner == NULL || !network_parse(outer, &a) || !network_parse(inner, &b) || a.len != b.len ||
+	    a.prefix > b.prefix)
 		return false;
 	b.prefix = a.prefix;
 	network_trim(&b);
@@ -516,13 +525,14 @@ static void check_own_mark(struct reading *r, const struct place *netfilter, con
 	if ((so_mark & mask) == 0)
 		place_error(r, &place, "so_mark %u has no bit of interception.mark_mask 0x%08x", so_mark, mask);
 	else if (is_capture_mark(c, so_mark & mask))
-		place_error(r, &place, "so_mark %u is the mark of captured packets: our own connections would be captured",
+		place_error(r, &place,
+			    "so_mark %u is the mark of captured packets: our own connections would be captured",
 			    so_mark);
 }
 
 /* The highest of its marks tells for all. */
-static void check_mark_fits(struct reading *r, const struct place *entry, const struct captures *c, enum entry_kind kind,
-			    const struct entry_conf *conf)
+static void check_mark_fits(struct reading *r, const struct place *entry, const struct captures *c,
+			    enum entry_kind kind, const struct entry_conf *conf)
 {
 	uint32_t mask = c->interception->mark_mask;
 	unsigned index = (unsigned)entry->index;
@@ -538,7 +548,8 @@ static void check_mark_fits(struct reading *r, const struct place *entry, const 
 	else if (queued && (capture_mark_refused(c->interception, index) & ~mask) != 0)
 		mark = capture_mark_refused(c->interception, index);
 	if ((mark & ~mask) != 0)
-		place_error(r, entry, "its mark %u (0x%x) does not fit into interception.mark_mask 0x%08x", mark, mark, mask);
+		place_error(r, entry, "its mark %u (0x%x) does not fit into interception.mark_mask 0x%08x", mark, mark,
+			    mask);
 }
 
 static void check_backend(struct reading *r, const struct place *netfilter, const struct captures *c,
@@ -547,8 +558,9 @@ static void check_backend(struct reading *r, const struct place *netfilter, cons
 	static const char needs_nft[] = "needs nftables: not with interception.backend \"iptables\"";
 
 	if (c->interception->backend == BACKEND_NONE && n->open_ports == OPEN_PORTS_NEGATIVE_CACHE)
-		refuse(r, netfilter, "open_ports", "\"negative_cache\" fills a set of rules of ours: not with "
-						   "interception.backend \"none\"");
+		refuse(r, netfilter, "open_ports",
+		       "\"negative_cache\" fills a set of rules of ours: not with "
+		       "interception.backend \"none\"");
 	if (c->interception->backend != BACKEND_IPTABLES)
 		return;
 	if (kind == ENTRY_EGRESS && n->capture_cgroup.count > 0)

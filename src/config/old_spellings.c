@@ -99,8 +99,7 @@ static void rename_member(struct reading *r, const struct place *at, struct json
 		set_key(object, index_of(object, json_member(object, old)), new);
 }
 
-static void translate_as_is_grpc(struct reading *r, const struct place *entry_at, struct json *entry,
-				 const char *name)
+static void translate_as_is_grpc(struct reading *r, const struct place *entry_at, struct json *entry, const char *name)
 {
 	struct json *object = member_of(entry, name);
 	struct place at = place_member(entry_at, name);

@@ -51,8 +51,7 @@ void reading_report(struct reading *r, struct config_report *report)
 	if (r->finding_count > 0)
 		qsort(r->findings, r->finding_count, sizeof(*r->findings), compare_findings);
 	for (size_t i = 0; i < r->finding_count; i++)
-		string_list_add(r->findings[i].warning ? &report->warnings : &report->errors,
-				r->findings[i].text);
+		string_list_add(r->findings[i].warning ? &report->warnings : &report->errors, r->findings[i].text);
 	r->finding_count = 0;
 }
 
@@ -168,8 +167,8 @@ void place_later(struct reading *r, const struct place *at, const char *value)
 {
 	const struct json *j = nearest_json(at);
 	char *path = place_path(at);
-	char *text = value == NULL ? mem_format("not supported yet: %s", path) :
-				     mem_format("not supported yet: %s \"%s\"", path, value);
+	char *text = value == NULL ? mem_format("not supported yet: %s", path)
+				   : mem_format("not supported yet: %s \"%s\"", path, value);
 
 	if (value == NULL && at->key != NULL)
 		add_finding(r, at->key->line, at->key->column, false, text);

@@ -47,8 +47,8 @@ enum field_type {
 	FIELD_TEXTS,	/* struct string_list */
 	FIELD_HEADERS,	/* struct header_conf *, and its count at count_offset */
 	FIELD_OBJECT,
-	FIELD_LIST,	/* array of structs, and its count at count_offset */
-	FIELD_ANY,	/* whatever its inside */
+	FIELD_LIST, /* array of structs, and its count at count_offset */
+	FIELD_ANY,  /* whatever its inside */
 };
 
 #define NOT_STORED SIZE_MAX
@@ -61,10 +61,10 @@ struct field {
 	size_t count_offset;
 
 	bool required;
-	const char *missing; /* said instead of "missing" */
+	const char *missing;	      /* said instead of "missing" */
 	const struct condition *when; /* NULL: always */
-	bool later;	     /* refused unless it is switched off: null, false, an empty list */
-	bool secret;	     /* the value is never printed */
+	bool later;		      /* refused unless it is switched off: null, false, an empty list */
+	bool secret;		      /* the value is never printed */
 
 	int64_t min; /* of the number, of milliseconds, of bytes; least number of items of a list */
 	int64_t max;
@@ -113,8 +113,8 @@ struct section {
 #define SECTION_VARIANTS(table) .variants = (table), .variant_count = ARRAY_SIZE(table)
 
 /* A field with a place in a struct, named after the member or with a name of its own. */
-#define STORED_AS(name_, type_, struct_, member_)                                              \
-	.name = (name_), .type = (type_), .offset = offsetof(struct_, member_),                \
+#define STORED_AS(name_, type_, struct_, member_)                                                                      \
+	.name = (name_), .type = (type_), .offset = offsetof(struct_, member_),                                        \
 	.width = sizeof(((struct_ *)NULL)->member_)
 #define STORED(type_, struct_, member_) STORED_AS(#member_, type_, struct_, member_)
 

@@ -22,9 +22,10 @@
 
 static const char *type_name(const struct json *j)
 {
-	static const char *const names[] = { [JSON_NULL] = "null",	[JSON_BOOL] = "a boolean",
-					     [JSON_NUMBER] = "a number", [JSON_STRING] = "a string",
-					     [JSON_ARRAY] = "a list",	[JSON_OBJECT] = "an object" };
+	static const char *const names[] = {
+		[JSON_NULL] = "null",	    [JSON_BOOL] = "a boolean", [JSON_NUMBER] = "a number",
+		[JSON_STRING] = "a string", [JSON_ARRAY] = "a list",   [JSON_OBJECT] = "an object"
+	};
 
 	return names[j->type];
 }
@@ -275,8 +276,8 @@ static bool read_text(struct reading *r, const struct field *f, const struct pla
 	char **to = member_of(f, conf);
 	char *text;
 
-	if (f->choices != NULL && (json_string(at->json) == NULL ||
-				   find_choice(f->choices, json_string(at->json)) == NULL))
+	if (f->choices != NULL &&
+	    (json_string(at->json) == NULL || find_choice(f->choices, json_string(at->json)) == NULL))
 		return expected_wanted(r, at, f);
 	text = read_one_text(r, f, at);
 	if (text == NULL)
@@ -565,7 +566,9 @@ static bool read_members(struct reading *r, const struct section *section, const
 	bool good = true;
 
 	for (size_t i = 0; i < j->count; i++) {
-		struct place member = { .parent = at, .name = j->keys[i].name, .json = j->items[i], .key = &j->keys[i] };
+		struct place member = {
+			.parent = at, .name = j->keys[i].name, .json = j->items[i], .key = &j->keys[i]
+		};
 		const struct field *f = find_field(section, &j->keys[i]);
 
 		if (f == NULL) {
@@ -583,8 +586,8 @@ static bool read_members(struct reading *r, const struct section *section, const
 }
 
 /* trusted: what the conditions look at was read without a mistake. */
-static bool check_presence(struct reading *r, const struct section *section, const struct place *at,
-			   const void *conf, bool trusted)
+static bool check_presence(struct reading *r, const struct section *section, const struct place *at, const void *conf,
+			   bool trusted)
 {
 	bool good = true;
 

@@ -28,7 +28,7 @@ static int64_t number_of(const struct field *f, const void *conf)
 		return *(const uint16_t *)from;
 	if (f->width == sizeof(unsigned))
 		return *(const unsigned *)from;
-	return (int64_t)*(const size_t *)from;
+	return (int64_t) * (const size_t *)from;
 }
 
 static void write_text(const char *text, struct buf *out)
@@ -39,8 +39,8 @@ static void write_text(const char *text, struct buf *out)
 static void write_seconds(int64_t ms, struct buf *out)
 {
 	char text[32];
-	size_t len = (size_t)snprintf(text, sizeof(text), "%lld.%03lld", (long long)(ms / 1000),
-				      (long long)(ms % 1000));
+	size_t len =
+		(size_t)snprintf(text, sizeof(text), "%lld.%03lld", (long long)(ms / 1000), (long long)(ms % 1000));
 
 	while (text[len - 1] == '0')
 		len--;

@@ -90,6 +90,7 @@ extern const struct section section_attestation_policy; /* struct verify_conf */
 extern const struct section section_reference_value;
 
 /* A mode's object may hold these beside its own keys; struct_ has both as members. */
+/* clang-format off */
 #define FIELDS_OF_EVERY_MODE(struct_)                                                          \
 	{ STORED(FIELD_OBJECT, struct_, transparency), .section = &section_transparency,       \
 	  .write = transparency_write, .apart = true },          \
@@ -102,6 +103,7 @@ extern const struct section section_reference_value;
 	  .apart = true },                                                                     \
 	{ CHECKED(FIELD_OBJECT, "proxy_protocol"), .section = &section_proxy_protocol,         \
 	  .later = true, .apart = true }
+/* clang-format on */
 
 /* Remembers that an entry listens there, for the rule against overlaps. */
 void claim_listen(struct reading *r, const struct place *at, const char *host, uint16_t port, uint16_t port_end);

@@ -25,7 +25,8 @@ static bool is_ipv6(const char *text)
 	struct in6_addr ignored;
 	size_t len = strcspn(text, "%");
 
-	if (len >= sizeof(address) || (text[len] == '%' && (text[len + 1] == '\0' || strlen(text + len + 1) >= IF_NAMESIZE)))
+	if (len >= sizeof(address) ||
+	    (text[len] == '%' && (text[len + 1] == '\0' || strlen(text + len + 1) >= IF_NAMESIZE)))
 		return false;
 	memcpy(address, text, len);
 	address[len] = '\0';

@@ -64,8 +64,7 @@ static const struct condition when_api_key = { has_api_key,
 					       "it belongs to as_provider \"ita\" with model \"background_check\"" };
 static const struct condition when_builtin = { is_builtin, "it belongs to as_type \"builtin\"" };
 static const struct condition when_token = { has_token, "as_type \"builtin\" makes no use of it" };
-static const struct condition when_coco_token = { has_coco_token,
-						  "it belongs to as_type \"restful\" or \"grpc\"" };
+static const struct condition when_coco_token = { has_coco_token, "it belongs to as_type \"restful\" or \"grpc\"" };
 
 /* clang-format off */
 static const struct field verify_fields[] = {
@@ -94,8 +93,9 @@ static void check_policies(struct reading *r, const struct place *at, const stru
 	struct place ids = place_member(at, "policy_ids");
 
 	if (has_coco_token(verify, at->json) && place_is_empty_list(at, "policy_ids"))
-		place_error(r, &ids,
-			    "an empty list would accept a token of any policy: name at least one, such as [\"default\"]");
+		place_error(
+			r, &ids,
+			"an empty list would accept a token of any policy: name at least one, such as [\"default\"]");
 }
 
 static void check_builtin_model(struct reading *r, const struct place *at, const struct verify_conf *verify)
@@ -114,8 +114,9 @@ static void check_service(struct reading *r, const struct place *at, const struc
 	if (place_has(at, "as_addr"))
 		return;
 	if (verify->model == MODEL_BACKGROUND_CHECK)
-		place_error(r, &addr, "missing, expected the URL of the attestation service, such as "
-				      "\"http://127.0.0.1:8080\"");
+		place_error(r, &addr,
+			    "missing, expected the URL of the attestation service, such as "
+			    "\"http://127.0.0.1:8080\"");
 	else if (place_has(at, "as_headers"))
 		place_error(r, &headers, "not without as_addr");
 }
@@ -141,8 +142,9 @@ static void check_anchors(struct reading *r, const struct place *at, const struc
 	if (!place_has(at, "as_addr"))
 		place_error(r, &paths, "missing: without as_addr or trusted_certs_paths nothing tells a genuine token");
 	else if (verify->as.type == AS_GRPC)
-		place_error(r, &paths, "missing: a service over gRPC does not tell its certificates, so that in model "
-				       "\"passport\" nothing tells a genuine token");
+		place_error(r, &paths,
+			    "missing: a service over gRPC does not tell its certificates, so that in model "
+			    "\"passport\" nothing tells a genuine token");
 }
 
 /* On this machine nobody stands between. */
@@ -167,19 +169,21 @@ static void warn_of_weak_anchors(struct reading *r, const struct place *at, cons
 
 	if (verify->skip_as_token_cert_verify) {
 		place_warn(r, &skip,
-			   verify->model == MODEL_PASSPORT ?
-				   "ANYBODY CAN MAKE A TOKEN THAT IS ACCEPTED: its signer is not checked" :
-				   "the signer of a token is not checked: whoever answers for as_addr is believed");
+			   verify->model == MODEL_PASSPORT
+				   ? "ANYBODY CAN MAKE A TOKEN THAT IS ACCEPTED: its signer is not checked"
+				   : "the signer of a token is not checked: whoever answers for as_addr is believed");
 		return;
 	}
 	if (verify->trusted_certs_paths.count > 0)
 		return;
 	if (verify->as.type == AS_GRPC)
-		place_warn(r, at, "without trusted_certs_paths the key inside a token is believed, because it came "
-				  "over our own connection to as_addr");
+		place_warn(r, at,
+			   "without trusted_certs_paths the key inside a token is believed, because it came "
+			   "over our own connection to as_addr");
 	else if (verify->as.addr != NULL && is_far_plain_url(verify->as.addr))
-		place_warn(r, &addr, "the certificates that tell a genuine token are fetched over plain HTTP: use "
-				     "https, or trusted_certs_paths");
+		place_warn(r, &addr,
+			   "the certificates that tell a genuine token are fetched over plain HTTP: use "
+			   "https, or trusted_certs_paths");
 }
 
 static void warn_of_trust_all(struct reading *r, const struct place *at, const struct verify_conf *verify)

@@ -37,7 +37,7 @@ struct aead_cache {
 };
 
 /* The first that starts is "auto". */
-static const struct aead_ops *const implementations[] = {&aead_ipsec_mb, &aead_evp};
+static const struct aead_ops *const implementations[] = { &aead_ipsec_mb, &aead_evp };
 
 /* Written by aead_select() before other threads exist. */
 static const struct aead_ops *selected;
@@ -124,7 +124,7 @@ static void slot_empty(struct slot *s)
 {
 	if (s->expanded != NULL)
 		s->ops->free(s->expanded);
-	*s = (struct slot){0};
+	*s = (struct slot){ 0 };
 }
 
 void aead_cache_free(struct aead_cache *c)
@@ -190,24 +190,22 @@ static struct slot *slot_of(struct aead_cache *c, const struct aead_key *k)
 	return s;
 }
 
-void aead_seal_tail(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[AEAD_IV_LEN],
-		    struct bytes aad, struct bytes in, struct bytes tail, uint8_t *out)
+void aead_seal_tail(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[AEAD_IV_LEN], struct bytes aad,
+		    struct bytes in, struct bytes tail, uint8_t *out)
 {
 	struct slot *s = slot_of(c, k);
 
-	s->ops->seal(
-		s->expanded,
-		&(struct aead_message){.iv = iv, .aad = aad, .in = in, .tail = tail, .out = out});
+	s->ops->seal(s->expanded, &(struct aead_message){ .iv = iv, .aad = aad, .in = in, .tail = tail, .out = out });
 }
 
-void aead_seal(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[AEAD_IV_LEN],
-	       struct bytes aad, const uint8_t *in, size_t len, uint8_t *out)
+void aead_seal(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[AEAD_IV_LEN], struct bytes aad,
+	       const uint8_t *in, size_t len, uint8_t *out)
 {
 	aead_seal_tail(c, k, iv, aad, bytes_of(in, len), bytes_of(NULL, 0), out);
 }
 
-bool aead_open(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[AEAD_IV_LEN],
-	       struct bytes aad, const uint8_t *in, size_t len, uint8_t *out)
+bool aead_open(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[AEAD_IV_LEN], struct bytes aad,
+	       const uint8_t *in, size_t len, uint8_t *out)
 {
 	struct slot *s;
 
@@ -215,8 +213,7 @@ bool aead_open(struct aead_cache *c, const struct aead_key *k, const uint8_t iv[
 		return false;
 	s = slot_of(c, k);
 	if (s->ops->open(s->expanded,
-			 &(struct aead_message){
-				 .iv = iv, .aad = aad, .in = bytes_of(in, len), .out = out}))
+			 &(struct aead_message){ .iv = iv, .aad = aad, .in = bytes_of(in, len), .out = out }))
 		return true;
 	mem_wipe(out, len - AEAD_TAG_LEN);
 	return false;

@@ -101,8 +101,7 @@ static void evp_seal(void *expanded, const struct aead_message *m)
 
 	if (!EVP_EncryptInit_ex(ctx, NULL, NULL, NULL, m->iv) || !update(ctx, NULL, m->aad) ||
 	    !update(ctx, m->out, m->in) || !update(ctx, m->out + m->in.len, m->tail) ||
-	    !EVP_EncryptFinal_ex(ctx, tag, &n) ||
-	    !EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_LEN, tag))
+	    !EVP_EncryptFinal_ex(ctx, tag, &n) || !EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_LEN, tag))
 		aead_die("sealing");
 }
 
@@ -115,9 +114,8 @@ static bool evp_open(void *expanded, const struct aead_message *m)
 	int n;
 
 	if (EVP_DecryptInit_ex(ctx, NULL, NULL, NULL, m->iv) &&
-	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_LEN, tag) &&
-	    update(ctx, NULL, m->aad) && update(ctx, m->out, bytes_of(m->in.data, len)) &&
-	    EVP_DecryptFinal_ex(ctx, &none, &n))
+	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_LEN, tag) && update(ctx, NULL, m->aad) &&
+	    update(ctx, m->out, bytes_of(m->in.data, len)) && EVP_DecryptFinal_ex(ctx, &none, &n))
 		return true;
 	ERR_clear_error();
 	return false;

@@ -36,8 +36,7 @@ struct aead_ops {
 	void (*free)(void *expanded); /* wipes; not NULL */
 
 	void (*seal)(void *expanded, const struct aead_message *m);
-	bool (*open)(void *expanded,
-		     const struct aead_message *m); /* false: out may hold anything */
+	bool (*open)(void *expanded, const struct aead_message *m); /* false: out may hold anything */
 };
 
 extern const struct aead_ops aead_evp;

@@ -108,8 +108,8 @@ static void ipsec_mb_seal(void *expanded, const struct aead_message *m)
 	struct gcm_context_data state;
 
 	if (m->tail.len == 0) {
-		x->with->enc(&x->expanded, &state, m->out, address(m->in), m->in.len, m->iv,
-			     address(m->aad), m->aad.len, tag, AEAD_TAG_LEN);
+		x->with->enc(&x->expanded, &state, m->out, address(m->in), m->in.len, m->iv, address(m->aad),
+			     m->aad.len, tag, AEAD_TAG_LEN);
 		return;
 	}
 	x->with->init(&x->expanded, &state, m->iv, address(m->aad), m->aad.len);
@@ -127,25 +127,23 @@ static bool ipsec_mb_open(void *expanded, const struct aead_message *m)
 	uint8_t tag[AEAD_TAG_LEN];
 	uint8_t none;
 
-	x->with->dec(&x->expanded, &state, len == 0 ? &none : m->out, m->in.data, len, m->iv,
-		     address(m->aad), m->aad.len, tag, sizeof(tag));
+	x->with->dec(&x->expanded, &state, len == 0 ? &none : m->out, m->in.data, len, m->iv, address(m->aad),
+		     m->aad.len, tag, sizeof(tag));
 	return CRYPTO_memcmp(tag, m->in.data + len, sizeof(tag)) == 0;
 }
 
 /* McGrew and Viega, test case 14: sixteen zeros under a zero key and nonce. */
 static bool knows_its_answer(void)
 {
-	static const uint8_t expected[32] = {0xce, 0xa7, 0x40, 0x3d, 0x4d, 0x60, 0x6b, 0x6e,
-					     0x07, 0x4e, 0xc5, 0xd3, 0xba, 0xf3, 0x9d, 0x18,
-					     0xd0, 0xd1, 0xc8, 0xa7, 0x99, 0x99, 0x6b, 0xf0,
-					     0x26, 0x5b, 0x98, 0xb5, 0xd4, 0x8a, 0xb9, 0x19};
-	static const struct aead_key key = {.algorithm = AEAD_AES_256_GCM};
+	static const uint8_t expected[32] = { 0xce, 0xa7, 0x40, 0x3d, 0x4d, 0x60, 0x6b, 0x6e, 0x07, 0x4e, 0xc5,
+					      0xd3, 0xba, 0xf3, 0x9d, 0x18, 0xd0, 0xd1, 0xc8, 0xa7, 0x99, 0x99,
+					      0x6b, 0xf0, 0x26, 0x5b, 0x98, 0xb5, 0xd4, 0x8a, 0xb9, 0x19 };
+	static const struct aead_key key = { .algorithm = AEAD_AES_256_GCM };
 	static const uint8_t zeros[16];
 	uint8_t sealed[sizeof(expected)];
 	void *x = ipsec_mb_expand(NULL, &key);
 
-	ipsec_mb_seal(
-		x, &(struct aead_message){.iv = zeros, .in = bytes_of(zeros, 16), .out = sealed});
+	ipsec_mb_seal(x, &(struct aead_message){ .iv = zeros, .in = bytes_of(zeros, 16), .out = sealed });
 	ipsec_mb_free(x);
 	return memcmp(sealed, expected, sizeof(expected)) == 0;
 }
@@ -168,8 +166,7 @@ static int ipsec_mb_start(struct err *e)
 	}
 	init_mb_mgr_auto(mgr, &arch);
 	if (imb_get_errno(mgr) != 0 || arch == IMB_ARCH_NONE) {
-		rc = err_set(e, ERR_SYSTEM, "libipsec-mb: %s",
-			     imb_get_strerror(imb_get_errno(mgr)));
+		rc = err_set(e, ERR_SYSTEM, "libipsec-mb: %s", imb_get_strerror(imb_get_errno(mgr)));
 		goto out;
 	}
 	take_routines(mgr);

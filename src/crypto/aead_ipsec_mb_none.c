@@ -7,4 +7,4 @@ static int none_start(struct err *e)
 	return err_set(e, ERR_CONFIG, "this build has no libipsec-mb");
 }
 
-const struct aead_ops aead_ipsec_mb = {.name = "ipsec-mb", .start = none_start};
+const struct aead_ops aead_ipsec_mb = { .name = "ipsec-mb", .start = none_start };

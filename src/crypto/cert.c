@@ -111,8 +111,7 @@ static int read_pem_certs(BIO *text, struct cert_list *found, struct err *e)
 	bool is_cert = false;
 	int rc;
 
-	for (rc = next_pem_block(text, &is_cert, &der, e); rc == 1;
-	     rc = next_pem_block(text, &is_cert, &der, e)) {
+	for (rc = next_pem_block(text, &is_cert, &der, e); rc == 1; rc = next_pem_block(text, &is_cert, &der, e)) {
 		struct cert *c;
 
 		if (!is_cert)
@@ -258,8 +257,7 @@ int cert_check_form(const struct cert *c, struct err *e)
 		X509_EXTENSION *ext = X509_get_ext(c->x509, i);
 		char oid[80];
 
-		if (!X509_EXTENSION_get_critical(ext) ||
-		    is_known_critical(OBJ_obj2nid(X509_EXTENSION_get_object(ext))))
+		if (!X509_EXTENSION_get_critical(ext) || is_known_critical(OBJ_obj2nid(X509_EXTENSION_get_object(ext))))
 			continue;
 		OBJ_obj2txt(oid, sizeof(oid), X509_EXTENSION_get_object(ext), 1);
 		return err_set(e, ERR_TRUST, "the certificate has the unknown critical extension %s", oid);

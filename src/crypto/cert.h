@@ -47,8 +47,8 @@ bool cert_extension(const struct cert *c, const char *oid, struct bytes *value);
 int cert_check_self_signed(const struct cert *c, struct err *e) MUST_CHECK;
 
 /* spec attestation.md 4.4: leaf, its candidate intermediates, anchors, at a moment. ERR_TRUST when refused. */
-int cert_check_chain(const struct cert *leaf, const struct cert_list *intermediates,
-		     const struct cert_list *anchors, int64_t now_unix, struct err *e) MUST_CHECK;
+int cert_check_chain(const struct cert *leaf, const struct cert_list *intermediates, const struct cert_list *anchors,
+		     int64_t now_unix, struct err *e) MUST_CHECK;
 
 struct rats_cert_options {
 	const struct key *key;
@@ -66,8 +66,8 @@ struct issue_options {
 	const char *common_name;
 	const char *organization;
 	const struct key *subject_key;
-	const struct key *issuer_key;	    /* NULL: subject_key */
-	const struct cert *issuer;	    /* NULL: self-signed */
+	const struct key *issuer_key; /* NULL: subject_key */
+	const struct cert *issuer;    /* NULL: self-signed */
 	bool is_ca;
 	bool bare; /* no extension at all, like the signer of a Trustee demonstration */
 	int64_t not_before;

@@ -127,8 +127,7 @@ static int check_member(const struct cert *c, int64_t now, struct err *e)
 		return -1;
 	if (check_validity(c, now, e) != 0)
 		return -1;
-	if ((flags & EXFLAG_XKUSAGE) != 0 &&
-	    (X509_get_extended_key_usage(c->x509) & XKU_SSL_CLIENT) == 0)
+	if ((flags & EXFLAG_XKUSAGE) != 0 && (X509_get_extended_key_usage(c->x509) & XKU_SSL_CLIENT) == 0)
 		return err_set(e, ERR_TRUST, "the chain has an extendedKeyUsage without clientAuth");
 	if (has_name_constraints(c))
 		return err_set(e, ERR_TRUST, "the chain has name constraints, which we do not evaluate");
@@ -194,8 +193,7 @@ static bool leads_to_anchor(struct search *s, const struct cert *c, size_t below
 
 		if (s->used[i] || !bytes_equal(cert_issuer(c), cert_subject(issuer)))
 			continue;
-		if (check_intermediate(issuer, below, s->now, &e) != 0 ||
-		    check_signature(s, c, issuer, &e) != 0) {
+		if (check_intermediate(issuer, below, s->now, &e) != 0 || check_signature(s, c, issuer, &e) != 0) {
 			remember(s, &e);
 			continue;
 		}
@@ -208,14 +206,14 @@ static bool leads_to_anchor(struct search *s, const struct cert *c, size_t below
 	return false;
 }
 
-int cert_check_chain(const struct cert *leaf, const struct cert_list *intermediates,
-		     const struct cert_list *anchors, int64_t now_unix, struct err *e)
+int cert_check_chain(const struct cert *leaf, const struct cert_list *intermediates, const struct cert_list *anchors,
+		     int64_t now_unix, struct err *e)
 {
 	struct search s = { .intermediates = intermediates, .anchors = anchors, .now = now_unix };
 
 	if (intermediates->count > MAX_INTERMEDIATES)
-		return err_set(e, ERR_LIMIT, "a chain of %zu certificates: at most %d",
-			       intermediates->count + 1, MAX_INTERMEDIATES + 1);
+		return err_set(e, ERR_LIMIT, "a chain of %zu certificates: at most %d", intermediates->count + 1,
+			       MAX_INTERMEDIATES + 1);
 	if (anchors->count == 0)
 		return err_set(e, ERR_TRUST, "there is no trust anchor");
 	if (check_leaf(leaf, now_unix, e) != 0)

@@ -49,8 +49,8 @@ static bool add_extension(X509 *x509, const char *oid, enum critical critical, s
 
 static bool add_name_part(X509_NAME *name, int nid, const char *text)
 {
-	return text == NULL || X509_NAME_add_entry_by_NID(name, nid, V_ASN1_UTF8STRING,
-							  (const unsigned char *)text, -1, -1, 0) == 1;
+	return text == NULL ||
+	       X509_NAME_add_entry_by_NID(name, nid, V_ASN1_UTF8STRING, (const unsigned char *)text, -1, -1, 0) == 1;
 }
 
 /* RFC 5280, 4.2.1.2 (1): SHA-1 over the key's bits. An identifier, not a protection. */
@@ -58,8 +58,8 @@ static bool key_id_of(const X509 *x509, uint8_t id[KEY_ID_LEN])
 {
 	const ASN1_BIT_STRING *bits = X509_get0_pubkey_bitstr(x509);
 
-	return bits != NULL && EVP_Digest(ASN1_STRING_get0_data(bits), (size_t)ASN1_STRING_length(bits), id,
-					  NULL, EVP_sha1(), NULL) == 1;
+	return bits != NULL && EVP_Digest(ASN1_STRING_get0_data(bits), (size_t)ASN1_STRING_length(bits), id, NULL,
+					  EVP_sha1(), NULL) == 1;
 }
 
 static bool add_key_ids(X509 *x509, const uint8_t subject_id[KEY_ID_LEN], const uint8_t issuer_id[KEY_ID_LEN])
@@ -99,17 +99,14 @@ static bool fill_rats_tls(X509 *x509, const struct rats_cert_options *options)
 	if (X509_set_version(x509, X509_VERSION_3) != 1 ||
 	    ASN1_INTEGER_set(X509_get_serialNumber(x509), RATS_SERIAL) != 1 ||
 	    !add_name_part(name, NID_organizationName, RATS_ORGANIZATION) ||
-	    !add_name_part(name, NID_commonName, RATS_COMMON_NAME) ||
-	    X509_set_issuer_name(x509, name) != 1 ||
+	    !add_name_part(name, NID_commonName, RATS_COMMON_NAME) || X509_set_issuer_name(x509, name) != 1 ||
 	    !set_validity(x509, options->not_before, options->not_after) ||
-	    X509_set_pubkey(x509, key_pkey(options->key)) != 1 || !key_id_of(x509, id) ||
-	    !add_key_ids(x509, id, id) ||
+	    X509_set_pubkey(x509, key_pkey(options->key)) != 1 || !key_id_of(x509, id) || !add_key_ids(x509, id, id) ||
 	    !add_extension(x509, "2.5.29.19", CRITICAL, bytes_of(not_a_ca, sizeof(not_a_ca))) ||
 	    !add_extension(x509, "2.5.29.15", CRITICAL, bytes_of(rats_key_usage, sizeof(rats_key_usage))))
 		return false;
-	return options->evidence.len == 0 ||
-	       (add_extension(x509, CERT_EVIDENCE_OID, NOT_CRITICAL, options->evidence) &&
-		add_extension(x509, ENDORSEMENT_OID, NOT_CRITICAL, bytes_of("", 0)));
+	return options->evidence.len == 0 || (add_extension(x509, CERT_EVIDENCE_OID, NOT_CRITICAL, options->evidence) &&
+					      add_extension(x509, ENDORSEMENT_OID, NOT_CRITICAL, bytes_of("", 0)));
 }
 
 int cert_make_rats_tls(const struct rats_cert_options *options, struct buf *der, struct err *e)
@@ -168,8 +165,7 @@ static bool fill_issued(X509 *x509, const struct issue_options *options)
 		return false;
 	if (options->bare)
 		return true;
-	if (!key_id_of(x509, subject_id) || !key_id_of(issuer, issuer_id) ||
-	    !add_key_ids(x509, subject_id, issuer_id))
+	if (!key_id_of(x509, subject_id) || !key_id_of(issuer, issuer_id) || !add_key_ids(x509, subject_id, issuer_id))
 		return false;
 	if (options->is_ca)
 		return add_extension(x509, "2.5.29.19", CRITICAL, bytes_of(a_ca, sizeof(a_ca))) &&
@@ -207,8 +203,8 @@ int cert_issue(const struct issue_options *options, struct buf *der, struct err 
 		goto out;
 	}
 	x509 = X509_new();
-	if (x509 == NULL || !fill_issued(x509, options) ||
-	    X509_sign(x509, key_pkey(signer), digest_for(signer)) == 0 || !append_der(x509, der)) {
+	if (x509 == NULL || !fill_issued(x509, options) || X509_sign(x509, key_pkey(signer), digest_for(signer)) == 0 ||
+	    !append_der(x509, der)) {
 		err_openssl(e, ERR_SYSTEM, "issue a certificate");
 		goto out;
 	}

@@ -17,23 +17,18 @@
 
 struct algorithm {
 	const char *name;
-	const char *type;  /* key_type() */
-	const char *curve; /* NULL: any */
+	const char *type;   /* key_type() */
+	const char *curve;  /* NULL: any */
 	const char *digest; /* NULL: part of the algorithm */
 	bool pss;
 };
 
 static const struct algorithm algorithms[] = {
-	{ "ES256", "EC", "P-256", "SHA2-256", false },
-	{ "ES384", "EC", "P-384", "SHA2-384", false },
-	{ "ES512", "EC", "P-521", "SHA2-512", false },
-	{ "RS256", "RSA", NULL, "SHA2-256", false },
-	{ "RS384", "RSA", NULL, "SHA2-384", false },
-	{ "RS512", "RSA", NULL, "SHA2-512", false },
-	{ "PS256", "RSA", NULL, "SHA2-256", true },
-	{ "PS384", "RSA", NULL, "SHA2-384", true },
-	{ "PS512", "RSA", NULL, "SHA2-512", true },
-	{ "EdDSA", "OKP", "Ed25519", NULL, false },
+	{ "ES256", "EC", "P-256", "SHA2-256", false }, { "ES384", "EC", "P-384", "SHA2-384", false },
+	{ "ES512", "EC", "P-521", "SHA2-512", false }, { "RS256", "RSA", NULL, "SHA2-256", false },
+	{ "RS384", "RSA", NULL, "SHA2-384", false },   { "RS512", "RSA", NULL, "SHA2-512", false },
+	{ "PS256", "RSA", NULL, "SHA2-256", true },    { "PS384", "RSA", NULL, "SHA2-384", true },
+	{ "PS512", "RSA", NULL, "SHA2-512", true },    { "EdDSA", "OKP", "Ed25519", NULL, false },
 };
 
 static const struct algorithm *algorithm_for(const struct key *k, const char *name, struct err *e)
@@ -113,8 +108,7 @@ int key_jws_sign(const struct key *k, const char *name, struct bytes text, struc
 	if (alg == NULL)
 		return -1;
 	md = EVP_MD_CTX_new();
-	if (md == NULL ||
-	    EVP_DigestSignInit_ex(md, &ctx, alg->digest, NULL, NULL, key_pkey(k), NULL) != 1 ||
+	if (md == NULL || EVP_DigestSignInit_ex(md, &ctx, alg->digest, NULL, NULL, key_pkey(k), NULL) != 1 ||
 	    !set_pss(alg, ctx) || EVP_DigestSign(md, NULL, &len, text.data, text.len) != 1 ||
 	    EVP_DigestSign(md, buf_reserve(&made, len), &len, text.data, text.len) != 1) {
 		err_openssl(e, ERR_SYSTEM, "sign with %s", name);
@@ -145,8 +139,7 @@ int key_jws_verify(const struct key *k, const char *name, struct bytes text, str
 	if (alg == NULL)
 		return -1;
 	md = EVP_MD_CTX_new();
-	if (md == NULL ||
-	    EVP_DigestVerifyInit_ex(md, &ctx, alg->digest, NULL, NULL, key_pkey(k), NULL) != 1 ||
+	if (md == NULL || EVP_DigestVerifyInit_ex(md, &ctx, alg->digest, NULL, NULL, key_pkey(k), NULL) != 1 ||
 	    !set_pss(alg, ctx)) {
 		err_openssl(e, ERR_SYSTEM, "verify with %s", name);
 		goto out;
@@ -170,8 +163,8 @@ out:
 	return rc;
 }
 
-int jwt_sign(struct bytes header, struct bytes payload, const struct key *key, const char *alg,
-	     struct buf *out, struct err *e)
+int jwt_sign(struct bytes header, struct bytes payload, const struct key *key, const char *alg, struct buf *out,
+	     struct err *e)
 {
 	struct buf text = { 0 };
 	struct buf sig = { 0 };

@@ -11,5 +11,5 @@
 #include "crypto/key.h"
 
 /* Appends "<header>.<payload>.<signature>". header and payload are JSON text; alg as in key_jws_sign(). */
-int jwt_sign(struct bytes header, struct bytes payload, const struct key *key, const char *alg,
-	     struct buf *out, struct err *e) MUST_CHECK;
+int jwt_sign(struct bytes header, struct bytes payload, const struct key *key, const char *alg, struct buf *out,
+	     struct err *e) MUST_CHECK;

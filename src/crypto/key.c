@@ -55,8 +55,8 @@ static const struct curve *curve_of(EVP_PKEY *pkey)
 
 	if (EVP_PKEY_get_group_name(pkey, group, sizeof(group), NULL) != 1)
 		return NULL;
-	if (EVP_PKEY_get_int_param(pkey, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
-				   &explicit_parameters) == 1 && explicit_parameters != 0)
+	if (EVP_PKEY_get_int_param(pkey, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &explicit_parameters) == 1 &&
+	    explicit_parameters != 0)
 		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(curves); i++) {
 		if (strcmp(curves[i].group, group) == 0)
@@ -70,9 +70,8 @@ static bool is_rsa_exponent_sane(EVP_PKEY *pkey)
 	BIGNUM *exponent = NULL;
 	bool sane;
 
-	sane = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &exponent) == 1 &&
-	       BN_is_odd(exponent) && !BN_is_one(exponent) &&
-	       BN_num_bits(exponent) <= RSA_MAX_EXPONENT_BITS;
+	sane = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &exponent) == 1 && BN_is_odd(exponent) &&
+	       !BN_is_one(exponent) && BN_num_bits(exponent) <= RSA_MAX_EXPONENT_BITS;
 	BN_free(exponent);
 	return sane;
 }
@@ -141,8 +140,7 @@ struct key *key_new_p256(struct err *e)
 struct key *key_new_rsa(unsigned bits, struct err *e)
 {
 	if (bits < RSA_MIN_BITS || bits > RSA_MAX_BITS) {
-		err_set(e, ERR_CONFIG, "an RSA key of %u bits: expected %d to %d", bits, RSA_MIN_BITS,
-			RSA_MAX_BITS);
+		err_set(e, ERR_CONFIG, "an RSA key of %u bits: expected %d to %d", bits, RSA_MIN_BITS, RSA_MAX_BITS);
 		return NULL;
 	}
 	return admit_or_free(EVP_RSA_gen(bits), ERR_SYSTEM, "generate an RSA key", e);
@@ -153,8 +151,7 @@ static EVP_PKEY *pkey_from_params(const char *type, int selection, OSSL_PARAM *p
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
 	EVP_PKEY *pkey = NULL;
 
-	if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
-	    EVP_PKEY_fromdata(ctx, &pkey, selection, params) != 1) {
+	if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 || EVP_PKEY_fromdata(ctx, &pkey, selection, params) != 1) {
 		EVP_PKEY_free(pkey);
 		pkey = NULL;
 	}
@@ -176,8 +173,7 @@ struct key *key_from_p256_scalar(struct bytes scalar, struct err *e)
 		err_set(e, ERR_PEER, "a P-256 scalar of %zu bytes: expected 32", scalar.len);
 		goto out;
 	}
-	if (product == NULL || d == NULL || builder == NULL ||
-	    BN_bin2bn(scalar.data, (int)scalar.len, d) == NULL) {
+	if (product == NULL || d == NULL || builder == NULL || BN_bin2bn(scalar.data, (int)scalar.len, d) == NULL) {
 		err_openssl(e, ERR_SYSTEM, "a P-256 scalar");
 		goto out;
 	}
@@ -187,8 +183,8 @@ struct key *key_from_p256_scalar(struct bytes scalar, struct err *e)
 	}
 	BN_set_flags(d, BN_FLG_CONSTTIME);
 	if (EC_POINT_mul(group, product, d, NULL, NULL, NULL) != 1 ||
-	    EC_POINT_point2oct(group, product, POINT_CONVERSION_UNCOMPRESSED, point, sizeof(point),
-			       NULL) != sizeof(point) ||
+	    EC_POINT_point2oct(group, product, POINT_CONVERSION_UNCOMPRESSED, point, sizeof(point), NULL) !=
+		    sizeof(point) ||
 	    OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) != 1 ||
 	    OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, d) != 1 ||
 	    OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point)) != 1) {
@@ -196,8 +192,8 @@ struct key *key_from_p256_scalar(struct bytes scalar, struct err *e)
 		goto out;
 	}
 	params = OSSL_PARAM_BLD_to_param(builder);
-	k = admit_or_free(params == NULL ? NULL : pkey_from_params("EC", EVP_PKEY_KEYPAIR, params),
-			  ERR_SYSTEM, "a P-256 scalar", e);
+	k = admit_or_free(params == NULL ? NULL : pkey_from_params("EC", EVP_PKEY_KEYPAIR, params), ERR_SYSTEM,
+			  "a P-256 scalar", e);
 out:
 	OSSL_PARAM_free(params);
 	OSSL_PARAM_BLD_free(builder);
@@ -282,14 +278,12 @@ struct key *key_from_ec_point(const char *crv, struct bytes x, struct bytes y, s
 		return NULL;
 	}
 	point[0] = 4; /* uncompressed */
-	if (!pad_left(x, point + 1, curve->field_len) ||
-	    !pad_left(y, point + 1 + curve->field_len, curve->field_len)) {
+	if (!pad_left(x, point + 1, curve->field_len) || !pad_left(y, point + 1 + curve->field_len, curve->field_len)) {
 		err_set(e, ERR_PEER, "a coordinate has more than the %zu bytes of %s", curve->field_len, crv);
 		return NULL;
 	}
 	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)curve->group, 0);
-	params[1] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point,
-						      1 + 2 * curve->field_len);
+	params[1] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * curve->field_len);
 	params[2] = OSSL_PARAM_construct_end();
 	pkey = pkey_from_params("EC", EVP_PKEY_PUBLIC_KEY, params);
 	if (pkey != NULL && !is_public_key_valid(pkey)) {
@@ -322,8 +316,8 @@ struct key *key_from_rsa(struct bytes n, struct bytes exponent, struct err *e)
 		goto out;
 	}
 	params = OSSL_PARAM_BLD_to_param(builder);
-	k = admit_or_free(params == NULL ? NULL : pkey_from_params("RSA", EVP_PKEY_PUBLIC_KEY, params),
-			  ERR_PEER, "an RSA key", e);
+	k = admit_or_free(params == NULL ? NULL : pkey_from_params("RSA", EVP_PKEY_PUBLIC_KEY, params), ERR_PEER,
+			  "an RSA key", e);
 out:
 	OSSL_PARAM_free(params);
 	OSSL_PARAM_BLD_free(builder);

@@ -21,7 +21,8 @@ struct key *key_from_p256_scalar(struct bytes scalar, struct err *e);
 struct key *key_from_pkcs8(struct bytes der, struct err *e);
 struct key *key_from_spki(struct bytes der, struct err *e);
 
-/* From JWK members, as big-endian numbers; short EC coordinates are padded on the left. crv: "P-256", "P-384", "P-521". */
+/* From JWK members, as big-endian numbers; short EC coordinates are padded on the left. crv: "P-256", "P-384", "P-521".
+ */
 struct key *key_from_ec_point(const char *crv, struct bytes x, struct bytes y, struct err *e);
 struct key *key_from_rsa(struct bytes n, struct bytes exponent, struct err *e);
 struct key *key_from_ed25519(struct bytes x, struct err *e);
@@ -43,5 +44,4 @@ int key_jwk_members(const struct key *k, struct buf *x_or_n, struct buf *y_or_e,
  * A name that does not fit the key is ERR_PEER. verify returns -1 with ERR_TRUST for a wrong signature.
  */
 int key_jws_sign(const struct key *k, const char *alg, struct bytes text, struct buf *sig, struct err *e) MUST_CHECK;
-int key_jws_verify(const struct key *k, const char *alg, struct bytes text, struct bytes sig,
-		   struct err *e) MUST_CHECK;
+int key_jws_verify(const struct key *k, const char *alg, struct bytes text, struct bytes sig, struct err *e) MUST_CHECK;

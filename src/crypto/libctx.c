@@ -31,10 +31,10 @@
 #include "crypto/libctx_keys.h"
 #include "crypto/ossl.h"
 
-#define PROVIDER_NAME  "tng"
+#define PROVIDER_NAME "tng"
 #define MAX_ALGORITHMS 64 /* of one operation */
-#define MAX_FUNCTIONS  32
-#define MAX_OPERATION  32
+#define MAX_FUNCTIONS 32
+#define MAX_OPERATION 32
 
 struct libctx {
 	OSSL_LIB_CTX *hidden;
@@ -44,18 +44,17 @@ struct libctx {
 };
 
 /* Names as the default provider has them: the first of those that an algorithm goes by. */
-static const char *const digests[] = {"SHA1", "SHA2-256", "SHA2-384", "SHA2-512", NULL};
-static const char *const ciphers[] = {"AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305",
-				      "AES-256-CTR", "AES-256-ECB", "AES-256-CBC",
-				      NULL};
-static const char *const macs[] = {"HMAC", NULL};
-static const char *const kdfs[] = {"HKDF", "TLS13-KDF", NULL};
-static const char *const rands[] = {"CTR-DRBG", "HASH-DRBG", "HMAC-DRBG", "SEED-SRC", NULL};
-static const char *const key_types[] = {"EC", "RSA", "ED25519", "X25519", "HKDF", "HMAC", NULL};
-static const char *const exchanges[] = {"ECDH", "X25519", "HKDF", NULL};
-static const char *const signatures[] = {"ECDSA", "RSA", "ED25519", "HMAC", NULL};
-static const char *const public_keys[] = {"EC", "RSA", "ED25519", NULL}; /* in certificates */
-static const char *const private_keys[] = {"EC", NULL};			 /* our own, in PKCS#8 */
+static const char *const digests[] = { "SHA1", "SHA2-256", "SHA2-384", "SHA2-512", NULL };
+static const char *const ciphers[] = { "AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-256-CTR", "AES-256-ECB",
+				       "AES-256-CBC", NULL };
+static const char *const macs[] = { "HMAC", NULL };
+static const char *const kdfs[] = { "HKDF", "TLS13-KDF", NULL };
+static const char *const rands[] = { "CTR-DRBG", "HASH-DRBG", "HMAC-DRBG", "SEED-SRC", NULL };
+static const char *const key_types[] = { "EC", "RSA", "ED25519", "X25519", "HKDF", "HMAC", NULL };
+static const char *const exchanges[] = { "ECDH", "X25519", "HKDF", NULL };
+static const char *const signatures[] = { "ECDSA", "RSA", "ED25519", "HMAC", NULL };
+static const char *const public_keys[] = { "EC", "RSA", "ED25519", NULL }; /* in certificates */
+static const char *const private_keys[] = { "EC", NULL };		   /* our own, in PKCS#8 */
 
 /* properties: what must stand among those of the algorithm; NULL: anything. */
 struct wanted {
@@ -65,16 +64,16 @@ struct wanted {
 };
 
 static const struct wanted wanted[] = {
-	{OSSL_OP_DIGEST, digests, NULL},
-	{OSSL_OP_CIPHER, ciphers, NULL},
-	{OSSL_OP_MAC, macs, NULL},
-	{OSSL_OP_KDF, kdfs, NULL},
-	{OSSL_OP_RAND, rands, NULL},
-	{OSSL_OP_KEYMGMT, key_types, NULL},
-	{OSSL_OP_KEYEXCH, exchanges, NULL},
-	{OSSL_OP_SIGNATURE, signatures, NULL},
-	{OSSL_OP_DECODER, public_keys, "structure=SubjectPublicKeyInfo"},
-	{OSSL_OP_DECODER, private_keys, "structure=PrivateKeyInfo"},
+	{ OSSL_OP_DIGEST, digests, NULL },
+	{ OSSL_OP_CIPHER, ciphers, NULL },
+	{ OSSL_OP_MAC, macs, NULL },
+	{ OSSL_OP_KDF, kdfs, NULL },
+	{ OSSL_OP_RAND, rands, NULL },
+	{ OSSL_OP_KEYMGMT, key_types, NULL },
+	{ OSSL_OP_KEYEXCH, exchanges, NULL },
+	{ OSSL_OP_SIGNATURE, signatures, NULL },
+	{ OSSL_OP_DECODER, public_keys, "structure=SubjectPublicKeyInfo" },
+	{ OSSL_OP_DECODER, private_keys, "structure=PrivateKeyInfo" },
 };
 
 /* What all contexts answer with; constant once ready. */
@@ -83,9 +82,9 @@ static struct {
 	bool ready;
 	OSSL_ALGORITHM algorithms[MAX_OPERATION][MAX_ALGORITHMS + 1];
 	OSSL_DISPATCH provider[MAX_FUNCTIONS + 1];
-	OSSL_DISPATCH kdf[LIBCTX_KDF_FUNCTIONS]; /* our TLS13-KDF */
+	OSSL_DISPATCH kdf[LIBCTX_KDF_FUNCTIONS];   /* our TLS13-KDF */
 	OSSL_DISPATCH keys[LIBCTX_KEYS_FUNCTIONS]; /* our decoder of EC keys in certificates */
-} shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* Set while the provider of this thread's new context starts. */
 static _Thread_local OSSL_PROVIDER *starting;
@@ -114,8 +113,7 @@ static bool is_wanted(int operation, const OSSL_ALGORITHM *a)
 
 		if (w->operation != operation)
 			continue;
-		if (!is_one_of(w->names, a->algorithm_names,
-			       first_name_len(operation, a->algorithm_names)))
+		if (!is_one_of(w->names, a->algorithm_names, first_name_len(operation, a->algorithm_names)))
 			continue;
 		if (w->properties == NULL || strstr(a->property_definition, w->properties) != NULL)
 			return true;
@@ -171,8 +169,7 @@ static bool wrap_kdf(OSSL_ALGORITHM *kdf, void *provider)
 		if (strcmp(kdf->algorithm_names, "TLS13-KDF") == 0)
 			break;
 	}
-	if (kdf->algorithm_names == NULL ||
-	    !libctx_kdf_wrap(kdf->implementation, provider, shared.kdf))
+	if (kdf->algorithm_names == NULL || !libctx_kdf_wrap(kdf->implementation, provider, shared.kdf))
 		return false;
 	kdf->implementation = shared.kdf;
 	return true;
@@ -181,7 +178,7 @@ static bool wrap_kdf(OSSL_ALGORITHM *kdf, void *provider)
 /* Without it all is as it was, but for the time it takes. */
 static void wrap_keys(OSSL_ALGORITHM *decoder)
 {
-	static const char *const names[] = {"EC", NULL};
+	static const char *const names[] = { "EC", NULL };
 
 	for (; decoder->algorithm_names != NULL; decoder++) {
 		const char *all = decoder->algorithm_names;
@@ -223,9 +220,9 @@ static bool make_dispatch(const OSSL_DISPATCH *of_default)
 		void (*function)(void);
 		bool must_be;
 	} ours[] = {
-		{OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))query, true},
-		{OSSL_FUNC_PROVIDER_TEARDOWN, (void (*)(void))teardown, true},
-		{OSSL_FUNC_PROVIDER_UNQUERY_OPERATION, (void (*)(void))unquery, false},
+		{ OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))query, true },
+		{ OSSL_FUNC_PROVIDER_TEARDOWN, (void (*)(void))teardown, true },
+		{ OSSL_FUNC_PROVIDER_UNQUERY_OPERATION, (void (*)(void))unquery, false },
 	};
 
 	if (of_default == NULL || !copy_functions(of_default, shared.provider))
@@ -247,19 +244,17 @@ static bool make_answers(OSSL_PROVIDER *whole)
 			return false;
 	}
 	wrap_keys(shared.algorithms[OSSL_OP_DECODER]);
-	return wrap_kdf(shared.algorithms[OSSL_OP_KDF],
-			OSSL_PROVIDER_get0_provider_ctx(whole)) &&
+	return wrap_kdf(shared.algorithms[OSSL_OP_KDF], OSSL_PROVIDER_get0_provider_ctx(whole)) &&
 	       make_dispatch(OSSL_PROVIDER_get0_dispatch(whole));
 }
 
 static bool are_same(const OSSL_ALGORITHM *found, const OSSL_ALGORITHM *known)
 {
 	for (; found->algorithm_names != NULL; found++, known++) {
-		if (known->algorithm_names == NULL ||
-		    strcmp(found->algorithm_names, known->algorithm_names) != 0)
+		if (known->algorithm_names == NULL || strcmp(found->algorithm_names, known->algorithm_names) != 0)
 			return false;
-		if (found->implementation != known->implementation &&
-		    known->implementation != shared.kdf && known->implementation != shared.keys)
+		if (found->implementation != known->implementation && known->implementation != shared.kdf &&
+		    known->implementation != shared.keys)
 			return false;
 	}
 	return known->algorithm_names == NULL;
@@ -296,8 +291,8 @@ static bool have_answers(OSSL_PROVIDER *whole)
 /* ---- contexts ---- */
 
 /* OSSL_provider_init_fn: our provider's object is the default provider's. */
-static int start_provider(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *in,
-			  const OSSL_DISPATCH **out, void **object)
+static int start_provider(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out,
+			  void **object)
 {
 	(void)core;
 	if (starting == NULL)

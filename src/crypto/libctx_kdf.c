@@ -28,7 +28,7 @@
 #include "base/mem.h"
 #include "crypto/libctx_internal.h"
 
-#define MAX_HASH  SHA384_DIGEST_LENGTH
+#define MAX_HASH SHA384_DIGEST_LENGTH
 #define MAX_BLOCK SHA512_CBLOCK
 #define MAX_LABEL 128 /* of an HkdfLabel; libssl's have at most 67 */
 
@@ -90,8 +90,7 @@ static void sha_update(struct sha *s, const uint8_t *data, size_t len)
 
 static bool sha_final(struct sha *s, uint8_t out[MAX_HASH])
 {
-	s->ok &= s->hash == HASH_SHA256 ? SHA256_Final(out, &s->state.sha256)
-					: SHA384_Final(out, &s->state.sha384);
+	s->ok &= s->hash == HASH_SHA256 ? SHA256_Final(out, &s->state.sha256) : SHA384_Final(out, &s->state.sha384);
 	return s->ok;
 }
 
@@ -153,8 +152,7 @@ struct derivation {
 };
 
 /* HKDF-Expand-Label of up to one hash. */
-static bool expand_label(const struct derivation *d, struct bytes secret, struct bytes data,
-			 uint8_t *out, size_t len)
+static bool expand_label(const struct derivation *d, struct bytes secret, struct bytes data, uint8_t *out, size_t len)
 {
 	uint8_t label[MAX_LABEL], block[MAX_HASH];
 	struct writer w = writer_of(label, sizeof(label));
@@ -182,7 +180,7 @@ static bool expand_label(const struct derivation *d, struct bytes secret, struct
 static bool extract(const struct derivation *d, uint8_t *out)
 {
 	static const uint8_t zeros[MAX_HASH];
-	uint8_t empty[MAX_HASH], salt[MAX_HASH] = {0};
+	uint8_t empty[MAX_HASH], salt[MAX_HASH] = { 0 };
 	size_t size = hash_size(d->hash);
 	struct sha s;
 	struct hmac h;
@@ -190,8 +188,7 @@ static bool extract(const struct derivation *d, uint8_t *out)
 
 	if (d->salt.len > 0) {
 		sha_init(&s, d->hash);
-		ok = sha_final(&s, empty) &&
-		     expand_label(d, d->salt, bytes_of(empty, size), salt, size);
+		ok = sha_final(&s, empty) && expand_label(d, d->salt, bytes_of(empty, size), salt, size);
 	}
 	hmac_init(&h, d->hash, bytes_of(salt, size));
 	hmac_update(&h, d->key.len > 0 ? d->key.data : zeros, d->key.len > 0 ? d->key.len : size);
@@ -205,17 +202,16 @@ static enum hash hash_of(const OSSL_PARAM *p)
 		const char *name;
 		enum hash hash;
 	} names[] = {
-		{"SHA2-256", HASH_SHA256},
-		{"SHA256", HASH_SHA256},
-		{"SHA2-384", HASH_SHA384},
-		{"SHA384", HASH_SHA384},
+		{ "SHA2-256", HASH_SHA256 },
+		{ "SHA256", HASH_SHA256 },
+		{ "SHA2-384", HASH_SHA384 },
+		{ "SHA384", HASH_SHA384 },
 	};
 
 	if (p->data_type != OSSL_PARAM_UTF8_STRING || p->data == NULL)
 		return HASH_NONE;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strlen(names[i].name) == p->data_size &&
-		    memcmp(names[i].name, p->data, p->data_size) == 0)
+		if (strlen(names[i].name) == p->data_size && memcmp(names[i].name, p->data, p->data_size) == 0)
 			return names[i].hash;
 	}
 	return HASH_NONE;
@@ -229,8 +225,7 @@ static bool read_int(const OSSL_PARAM *p, int *out)
 /* Once each, and not empty: what an empty one means is left to libcrypto. */
 static bool read_octets(const OSSL_PARAM *p, struct bytes *out)
 {
-	if (p->data_type != OSSL_PARAM_OCTET_STRING || p->data == NULL || p->data_size == 0 ||
-	    out->len > 0)
+	if (p->data_type != OSSL_PARAM_OCTET_STRING || p->data == NULL || p->data_size == 0 || out->len > 0)
 		return false;
 	*out = bytes_of(p->data, p->data_size);
 	return true;
@@ -271,15 +266,15 @@ static bool is_one_of_ours(const struct derivation *d, size_t len)
 		return false;
 	if (d->mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY)
 		return len == hash_size(d->hash) && is_salt_of_the_schedule(d) && d->data.len == 0;
-	return d->mode == EVP_KDF_HKDF_MODE_EXPAND_ONLY && len > 0 && len <= hash_size(d->hash) &&
-	       d->key.len > 0 && d->key.len <= block_size(d->hash) && d->salt.len == 0 &&
-	       d->data.len <= UINT8_MAX && d->prefix.len + d->label.len <= UINT8_MAX;
+	return d->mode == EVP_KDF_HKDF_MODE_EXPAND_ONLY && len > 0 && len <= hash_size(d->hash) && d->key.len > 0 &&
+	       d->key.len <= block_size(d->hash) && d->salt.len == 0 && d->data.len <= UINT8_MAX &&
+	       d->prefix.len + d->label.len <= UINT8_MAX;
 }
 
 /* false: not calculated, libcrypto may say why. */
 static bool calculate(uint8_t *out, size_t len, const OSSL_PARAM params[])
 {
-	struct derivation d = {.mode = -1};
+	struct derivation d = { .mode = -1 };
 
 	for (; params->key != NULL; params++) {
 		if (!read_parameter(&d, params))
@@ -287,8 +282,7 @@ static bool calculate(uint8_t *out, size_t len, const OSSL_PARAM params[])
 	}
 	if (!is_one_of_ours(&d, len))
 		return false;
-	return d.mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY ? extract(&d, out)
-							: expand_label(&d, d.key, d.data, out, len);
+	return d.mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY ? extract(&d, out) : expand_label(&d, d.key, d.data, out, len);
 }
 
 /* ---- secrets ---- */
@@ -369,8 +363,7 @@ static void kdf_reset(void *p)
 static int kdf_derive(void *p, unsigned char *out, size_t len, const OSSL_PARAM params[])
 {
 	struct kdf *k = p;
-	bool ours = theirs.are_equalled && k->theirs == NULL && params != NULL &&
-		    calculate(out, len, params);
+	bool ours = theirs.are_equalled && k->theirs == NULL && params != NULL && calculate(out, len, params);
 
 	if (!ours && (!need_theirs(k) || !theirs.derive(k->theirs, out, len, params)))
 		return 0;
@@ -421,21 +414,15 @@ struct test_case {
 };
 
 #define EXTRACT EVP_KDF_HKDF_MODE_EXTRACT_ONLY
-#define EXPAND	EVP_KDF_HKDF_MODE_EXPAND_ONLY
+#define EXPAND EVP_KDF_HKDF_MODE_EXPAND_ONLY
 
 static const struct test_case cases[] = {
-	{EXTRACT, "SHA2-256", false, false, false, 32},
-	{EXTRACT, "SHA2-256", true, false, false, 32},
-	{EXTRACT, "SHA2-256", true, true, false, 32},
-	{EXTRACT, "SHA2-256", false, true, false, 32},
-	{EXPAND, "SHA2-256", true, false, true, 32},
-	{EXPAND, "SHA2-256", true, false, false, 12},
-	{EXTRACT, "SHA2-384", false, false, false, 48},
-	{EXTRACT, "SHA2-384", true, false, false, 48},
-	{EXTRACT, "SHA2-384", true, true, false, 48},
-	{EXTRACT, "SHA2-384", false, true, false, 48},
-	{EXPAND, "SHA2-384", true, false, true, 48},
-	{EXPAND, "SHA2-384", true, false, false, 32},
+	{ EXTRACT, "SHA2-256", false, false, false, 32 }, { EXTRACT, "SHA2-256", true, false, false, 32 },
+	{ EXTRACT, "SHA2-256", true, true, false, 32 },	  { EXTRACT, "SHA2-256", false, true, false, 32 },
+	{ EXPAND, "SHA2-256", true, false, true, 32 },	  { EXPAND, "SHA2-256", true, false, false, 12 },
+	{ EXTRACT, "SHA2-384", false, false, false, 48 }, { EXTRACT, "SHA2-384", true, false, false, 48 },
+	{ EXTRACT, "SHA2-384", true, true, false, 48 },	  { EXTRACT, "SHA2-384", false, true, false, 48 },
+	{ EXPAND, "SHA2-384", true, false, true, 48 },	  { EXPAND, "SHA2-384", true, false, false, 32 },
 };
 
 static bool both_give_the_same(const struct test_case *t, void *provider)
@@ -461,8 +448,8 @@ static bool both_give_the_same(const struct test_case *t, void *provider)
 		*p++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_DATA, (char *)data, t->len);
 	*p = OSSL_PARAM_construct_end();
 	if (kdf != NULL)
-		same = theirs.derive(kdf, reference, t->len, params) &&
-		       calculate(ours, t->len, params) && memcmp(ours, reference, t->len) == 0;
+		same = theirs.derive(kdf, reference, t->len, params) && calculate(ours, t->len, params) &&
+		       memcmp(ours, reference, t->len) == 0;
 	theirs.freectx(kdf);
 	return same;
 }
@@ -511,30 +498,29 @@ static bool take_theirs(const OSSL_DISPATCH *f)
 			break;
 		}
 	}
-	return theirs.newctx != NULL && theirs.freectx != NULL && theirs.reset != NULL &&
-	       theirs.derive != NULL && theirs.gettable != NULL && theirs.settable != NULL &&
-	       theirs.get != NULL && theirs.set != NULL;
+	return theirs.newctx != NULL && theirs.freectx != NULL && theirs.reset != NULL && theirs.derive != NULL &&
+	       theirs.gettable != NULL && theirs.settable != NULL && theirs.get != NULL && theirs.set != NULL;
 }
 
 static void write_ours(OSSL_DISPATCH *out)
 {
 	const OSSL_DISPATCH ours[] = {
-		{OSSL_FUNC_KDF_NEWCTX, (void (*)(void))kdf_new},
-		{OSSL_FUNC_KDF_FREECTX, (void (*)(void))kdf_free},
-		{OSSL_FUNC_KDF_RESET, (void (*)(void))kdf_reset},
-		{OSSL_FUNC_KDF_DERIVE, (void (*)(void))kdf_derive},
-		{OSSL_FUNC_KDF_GETTABLE_CTX_PARAMS, (void (*)(void))kdf_gettable},
-		{OSSL_FUNC_KDF_SETTABLE_CTX_PARAMS, (void (*)(void))kdf_settable},
-		{OSSL_FUNC_KDF_GET_CTX_PARAMS, (void (*)(void))kdf_get},
-		{OSSL_FUNC_KDF_SET_CTX_PARAMS, (void (*)(void))kdf_set},
+		{ OSSL_FUNC_KDF_NEWCTX, (void (*)(void))kdf_new },
+		{ OSSL_FUNC_KDF_FREECTX, (void (*)(void))kdf_free },
+		{ OSSL_FUNC_KDF_RESET, (void (*)(void))kdf_reset },
+		{ OSSL_FUNC_KDF_DERIVE, (void (*)(void))kdf_derive },
+		{ OSSL_FUNC_KDF_GETTABLE_CTX_PARAMS, (void (*)(void))kdf_gettable },
+		{ OSSL_FUNC_KDF_SETTABLE_CTX_PARAMS, (void (*)(void))kdf_settable },
+		{ OSSL_FUNC_KDF_GET_CTX_PARAMS, (void (*)(void))kdf_get },
+		{ OSSL_FUNC_KDF_SET_CTX_PARAMS, (void (*)(void))kdf_set },
 	};
 
 	_Static_assert(ARRAY_SIZE(ours) + 2 <= LIBCTX_KDF_FUNCTIONS, "room for dupctx and an end");
 	memcpy(out, ours, sizeof(ours));
 	out += ARRAY_SIZE(ours);
 	if (theirs.dupctx != NULL)
-		*out++ = (OSSL_DISPATCH){OSSL_FUNC_KDF_DUPCTX, (void (*)(void))kdf_dup};
-	*out = (OSSL_DISPATCH){0, NULL};
+		*out++ = (OSSL_DISPATCH){ OSSL_FUNC_KDF_DUPCTX, (void (*)(void))kdf_dup };
+	*out = (OSSL_DISPATCH){ 0, NULL };
 }
 
 bool libctx_kdf_wrap(const OSSL_DISPATCH *of_default, void *provider, OSSL_DISPATCH *out)

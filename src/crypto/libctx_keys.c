@@ -22,8 +22,8 @@
 
 #include "base/mem.h"
 
-#define MAX_KEYS 8    /* of each thread */
-#define MAX_SPKI 160  /* bytes; P-521 has 158 */
+#define MAX_KEYS 8   /* of each thread */
+#define MAX_SPKI 160 /* bytes; P-521 has 158 */
 
 struct known_key {
 	size_t len; /* 0: none */

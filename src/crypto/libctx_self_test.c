@@ -22,16 +22,16 @@
 #include "crypto/key.h"
 #include "crypto/ossl.h"
 
-#define ROUNDS	    8 /* a handshake takes three flights */
+#define ROUNDS 8 /* a handshake takes three flights */
 #define TEST_CERT_S 3600
 
 static const struct {
 	const char *suite;
 	const char *group;
 } runs[] = {
-	{"TLS_AES_128_GCM_SHA256", "X25519"},
-	{"TLS_AES_256_GCM_SHA384", "P-256"},
-	{"TLS_CHACHA20_POLY1305_SHA256", "X25519"},
+	{ "TLS_AES_128_GCM_SHA256", "X25519" },
+	{ "TLS_AES_256_GCM_SHA384", "P-256" },
+	{ "TLS_CHACHA20_POLY1305_SHA256", "X25519" },
 };
 
 struct side {
@@ -84,10 +84,9 @@ static bool use_identity(struct self_test *t, SSL_CTX *ctx)
 	const unsigned char *cert_at = t->cert.data, *key_at = t->key.data;
 	X509 *x509 = X509_new_ex(t->lib, NULL);
 	EVP_PKEY *key = d2i_AutoPrivateKey_ex(NULL, &key_at, (long)t->key.len, t->lib, NULL);
-	bool ok = x509 != NULL && key != NULL &&
-		  d2i_X509(&x509, &cert_at, (long)t->cert.len) != NULL &&
-		  SSL_CTX_use_certificate(ctx, x509) == 1 &&
-		  SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1;
+	bool ok = x509 != NULL && key != NULL && d2i_X509(&x509, &cert_at, (long)t->cert.len) != NULL &&
+		  SSL_CTX_use_certificate(ctx, x509) == 1 && SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
+		  SSL_CTX_check_private_key(ctx) == 1;
 
 	EVP_PKEY_free(key);
 	X509_free(x509);
@@ -105,8 +104,8 @@ static bool side_open(struct self_test *t, struct side *s, const SSL_METHOD *met
 	SSL_CTX_set_verify(s->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	SSL_CTX_set_num_tickets(s->ctx, 0);
 	if (!SSL_CTX_set_min_proto_version(s->ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_set_ciphersuites(s->ctx, runs[run].suite) ||
-	    !SSL_CTX_set1_groups_list(s->ctx, runs[run].group) || !use_identity(t, s->ctx))
+	    !SSL_CTX_set_ciphersuites(s->ctx, runs[run].suite) || !SSL_CTX_set1_groups_list(s->ctx, runs[run].group) ||
+	    !use_identity(t, s->ctx))
 		return false;
 	s->ssl = SSL_new(s->ctx);
 	return s->ssl != NULL && SSL_set_app_data(s->ssl, s);
@@ -183,13 +182,12 @@ static int test_run(struct self_test *t, size_t run, struct err *e)
 	int rc = -1;
 
 	ERR_clear_error();
-	if (!side_open(t, c, TLS_client_method(), run) ||
-	    !side_open(t, s, TLS_server_method(), run) || !join(c->ssl, s->ssl))
+	if (!side_open(t, c, TLS_client_method(), run) || !side_open(t, s, TLS_server_method(), run) ||
+	    !join(c->ssl, s->ssl))
 		err_openssl(e, ERR_SYSTEM, "set up");
 	else if (!shake_hands(c, s))
 		err_openssl(e, ERR_SYSTEM, "handshake");
-	else if (!peers_are_known(c->ssl, s->ssl) || !byte_travels(c->ssl, s->ssl) ||
-		 !byte_travels(s->ssl, c->ssl))
+	else if (!peers_are_known(c->ssl, s->ssl) || !byte_travels(c->ssl, s->ssl) || !byte_travels(s->ssl, c->ssl))
 		err_openssl(e, ERR_SYSTEM, "use");
 	else if (!caught_what_was_logged(c) || !caught_what_was_logged(s))
 		err_set(e, ERR_SYSTEM, "other secrets than in the key log");
@@ -197,21 +195,19 @@ static int test_run(struct self_test *t, size_t run, struct err *e)
 		rc = 0;
 	side_close(c);
 	side_close(s);
-	return rc == 0 ? 0
-		       : err_wrap(e, "libcrypto: self-test with %s and %s", runs[run].suite,
-				  runs[run].group);
+	return rc == 0 ? 0 : err_wrap(e, "libcrypto: self-test with %s and %s", runs[run].suite, runs[run].group);
 }
 
 int libctx_self_test(struct libctx *l, struct err *e)
 {
-	struct self_test t = {.lib = libctx_ossl(l)};
+	struct self_test t = { .lib = libctx_ossl(l) };
 	struct key *key = key_new_p256(e);
 	int rc = -1;
 
 	if (key == NULL || key_pkcs8(key, &t.key, e) < 0 ||
-	    cert_make_rats_tls(&(struct rats_cert_options){.key = key,
-							   .not_before = clock_unix(),
-							   .not_after = clock_unix() + TEST_CERT_S},
+	    cert_make_rats_tls(&(struct rats_cert_options){ .key = key,
+							    .not_before = clock_unix(),
+							    .not_after = clock_unix() + TEST_CERT_S },
 			       &t.cert, e) < 0)
 		goto out;
 	for (size_t run = 0; run < ARRAY_SIZE(runs); run++) {

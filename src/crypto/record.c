@@ -23,13 +23,13 @@
 #include <openssl/params.h>
 
 #define MAX_WIRE_BODY (RECORD_MAX_WIRE - RECORD_HEADER_LEN)
-#define MAX_INNER     (RECORD_MAX_PLAIN + 1) /* content, its type and padding */
-#define MAX_EXPANDED  48
+#define MAX_INNER (RECORD_MAX_PLAIN + 1) /* content, its type and padding */
+#define MAX_EXPANDED 48
 
 /* RFC 8446 5.5: 2^24.5 full records of AES-GCM. We move on before 2^24, and leave room to be slow.
  */
 #define TIRED_AES_GCM ((UINT64_C(1) << 24) - (UINT64_C(1) << 16))
-#define TIRED_OTHERS  (UINT64_MAX - (UINT64_C(1) << 32))
+#define TIRED_OTHERS (UINT64_MAX - (UINT64_C(1) << 32))
 
 /* As RECORD_MAX_KEY_UPDATES. */
 #define MAX_EMPTY_RECORDS 32
@@ -49,17 +49,17 @@ struct suite {
 };
 
 static const struct suite suites[] = {
-	{SUITE_AES_128_GCM_SHA256, AEAD_AES_128_GCM, HASH_SHA256},
-	{SUITE_AES_256_GCM_SHA384, AEAD_AES_256_GCM, HASH_SHA384},
-	{SUITE_CHACHA20_POLY1305_SHA256, AEAD_CHACHA20_POLY1305, HASH_SHA256},
+	{ SUITE_AES_128_GCM_SHA256, AEAD_AES_128_GCM, HASH_SHA256 },
+	{ SUITE_AES_256_GCM_SHA384, AEAD_AES_256_GCM, HASH_SHA384 },
+	{ SUITE_CHACHA20_POLY1305_SHA256, AEAD_CHACHA20_POLY1305, HASH_SHA256 },
 };
 
 static const struct {
 	const char *name;
 	size_t len;
 } hashes[] = {
-	[HASH_SHA256] = {"SHA256", 32},
-	[HASH_SHA384] = {"SHA384", 48},
+	[HASH_SHA256] = { "SHA256", 32 },
+	[HASH_SHA384] = { "SHA384", 48 },
 };
 
 /* HMAC with each hash, made once; a use copies one, which fetches nothing and is safe on any
@@ -81,14 +81,12 @@ static void make_templates(void)
 
 	for (size_t i = 0; i < ARRAY_SIZE(hashes); i++) {
 		OSSL_PARAM params[] = {
-			OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-							 (char *)hashes[i].name, 0),
+			OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)hashes[i].name, 0),
 			OSSL_PARAM_construct_end(),
 		};
 
 		templates[i] = EVP_MAC_CTX_new(mac);
-		if (templates[i] == NULL ||
-		    !EVP_MAC_init(templates[i], any_key, sizeof(any_key), params))
+		if (templates[i] == NULL || !EVP_MAC_init(templates[i], any_key, sizeof(any_key), params))
 			die("fetching HMAC");
 	}
 	EVP_MAC_free(mac);
@@ -110,8 +108,7 @@ static EVP_MAC_CTX *hmac_new(enum hash hash)
  * RFC 8446 7.1, HKDF-Expand-Label with an empty context. No output is longer than the hash, so that
  * HKDF-Expand (RFC 5869 2.3) has only its first round.
  */
-static void expand_label(EVP_MAC_CTX *hmac, struct bytes secret, const char *label, uint8_t *out,
-			 size_t len)
+static void expand_label(EVP_MAC_CTX *hmac, struct bytes secret, const char *label, uint8_t *out, size_t len)
 {
 	uint8_t info[32];
 	uint8_t block[MAX_EXPANDED];
@@ -125,8 +122,7 @@ static void expand_label(EVP_MAC_CTX *hmac, struct bytes secret, const char *lab
 	writer_u8(&w, 0); /* length of the context */
 	writer_u8(&w, 1); /* number of the round */
 
-	if (w.failed || !EVP_MAC_init(hmac, secret.data, secret.len, NULL) ||
-	    !EVP_MAC_update(hmac, info, w.len) ||
+	if (w.failed || !EVP_MAC_init(hmac, secret.data, secret.len, NULL) || !EVP_MAC_update(hmac, info, w.len) ||
 	    !EVP_MAC_final(hmac, block, &block_len, sizeof(block)) || block_len < len)
 		die("deriving a key");
 	memcpy(out, block, len);
@@ -163,8 +159,8 @@ int record_side_init(struct record_side *s, uint16_t suite_id, struct bytes secr
 	if (suite == NULL)
 		return err_set(e, ERR_PEER, "cipher suite 0x%04x is none of ours", suite_id);
 	if (secret.len != hashes[suite->hash].len)
-		return err_set(e, ERR_PEER, "traffic secret of %zu bytes for cipher suite 0x%04x",
-			       secret.len, suite_id);
+		return err_set(e, ERR_PEER, "traffic secret of %zu bytes for cipher suite 0x%04x", secret.len,
+			       suite_id);
 	memset(s, 0, sizeof(*s));
 	s->suite = suite_id;
 	memcpy(s->secret, secret.data, secret.len);
@@ -196,8 +192,7 @@ void record_side_update(struct record_side *s)
 
 bool record_side_is_tired(const struct record_side *s)
 {
-	return s->sequence >=
-	       (s->suite == SUITE_CHACHA20_POLY1305_SHA256 ? TIRED_OTHERS : TIRED_AES_GCM);
+	return s->sequence >= (s->suite == SUITE_CHACHA20_POLY1305_SHA256 ? TIRED_OTHERS : TIRED_AES_GCM);
 }
 
 /* RFC 8446 5.3 */
@@ -208,8 +203,8 @@ static void nonce_of(const struct record_side *s, uint8_t nonce[AEAD_IV_LEN])
 		nonce[AEAD_IV_LEN - 1 - i] ^= (uint8_t)(s->sequence >> 8 * i);
 }
 
-size_t record_seal(struct aead_cache *c, struct record_side *s, enum record_type type,
-		   const uint8_t *in, size_t len, uint8_t *out)
+size_t record_seal(struct aead_cache *c, struct record_side *s, enum record_type type, const uint8_t *in, size_t len,
+		   uint8_t *out)
 {
 	const size_t body = len + 1 + AEAD_TAG_LEN;
 	const uint8_t tail = (uint8_t)type;
@@ -223,20 +218,19 @@ size_t record_seal(struct aead_cache *c, struct record_side *s, enum record_type
 	out[3] = (uint8_t)(body >> 8);
 	out[4] = (uint8_t)body;
 	nonce_of(s, nonce);
-	aead_seal_tail(c, &s->key, nonce, bytes_of(out, RECORD_HEADER_LEN), bytes_of(in, len),
-		       bytes_of(&tail, 1), out + RECORD_HEADER_LEN);
+	aead_seal_tail(c, &s->key, nonce, bytes_of(out, RECORD_HEADER_LEN), bytes_of(in, len), bytes_of(&tail, 1),
+		       out + RECORD_HEADER_LEN);
 	s->sequence++;
 	return RECORD_HEADER_LEN + body;
 }
 
-size_t record_seal_data(struct aead_cache *c, struct record_side *s, const uint8_t *in, size_t len,
-			uint8_t *out)
+size_t record_seal_data(struct aead_cache *c, struct record_side *s, const uint8_t *in, size_t len, uint8_t *out)
 {
 	size_t written = 0;
 
 	for (size_t at = 0; at < len; at += RECORD_MAX_PLAIN)
-		written += record_seal(c, s, RECORD_DATA, in + at,
-				       MIN(len - at, (size_t)RECORD_MAX_PLAIN), out + written);
+		written +=
+			record_seal(c, s, RECORD_DATA, in + at, MIN(len - at, (size_t)RECORD_MAX_PLAIN), out + written);
 	return written;
 }
 
@@ -252,35 +246,32 @@ static void move_on(struct aead_cache *c, struct record_side *s)
 	record_side_update(s);
 }
 
-size_t record_seal_key_update(struct aead_cache *c, struct record_side *s, bool request_peer,
-			      uint8_t *out)
+size_t record_seal_key_update(struct aead_cache *c, struct record_side *s, bool request_peer, uint8_t *out)
 {
-	const uint8_t message[] = {MESSAGE_KEY_UPDATE, 0, 0, 1,
-				   request_peer ? KEY_UPDATE_REQUESTED : KEY_UPDATE_NOT_REQUESTED};
+	const uint8_t message[] = { MESSAGE_KEY_UPDATE, 0, 0, 1,
+				    request_peer ? KEY_UPDATE_REQUESTED : KEY_UPDATE_NOT_REQUESTED };
 	size_t written = record_seal(c, s, RECORD_HANDSHAKE, message, sizeof(message), out);
 
 	move_on(c, s);
 	return written;
 }
 
-size_t record_seal_alert(struct aead_cache *c, struct record_side *s, enum tls_alert alert,
-			 uint8_t *out)
+size_t record_seal_alert(struct aead_cache *c, struct record_side *s, enum tls_alert alert, uint8_t *out)
 {
 	bool is_warning = alert == ALERT_CLOSE_NOTIFY || alert == ALERT_USER_CANCELED;
-	const uint8_t message[] = {is_warning ? ALERT_LEVEL_WARNING : ALERT_LEVEL_FATAL,
-				   (uint8_t)alert};
+	const uint8_t message[] = { is_warning ? ALERT_LEVEL_WARNING : ALERT_LEVEL_FATAL, (uint8_t)alert };
 
 	return record_seal(c, s, RECORD_ALERT, message, sizeof(message), out);
 }
 
 static struct record_opened broken(enum tls_alert alert)
 {
-	return (struct record_opened){.result = RECORD_BROKEN, .alert = (uint8_t)alert};
+	return (struct record_opened){ .result = RECORD_BROKEN, .alert = (uint8_t)alert };
 }
 
 static struct record_opened opened(enum record_result result)
 {
-	return (struct record_opened){.result = result};
+	return (struct record_opened){ .result = result };
 }
 
 /* A record that moves nothing: the peer may send some, but not for ever. */
@@ -306,7 +297,7 @@ static struct record_opened take_data(struct record_messages *m, size_t len)
 	m->key_updates = 0;
 	m->empty = 0;
 	m->message_bytes = 0;
-	return (struct record_opened){.result = RECORD_PLAIN, .plain_len = len};
+	return (struct record_opened){ .result = RECORD_PLAIN, .plain_len = len };
 }
 
 /* RFC 8446 6: an alert fills its record, and its level means nothing. */
@@ -320,7 +311,7 @@ static struct record_opened take_alert(struct record_messages *m, struct bytes c
 		return opened(RECORD_CLOSED);
 	if (content.data[1] == ALERT_USER_CANCELED)
 		return take_nothing(m, RECORD_NOTHING);
-	return (struct record_opened){.result = RECORD_PEER_ALERT, .alert = content.data[1]};
+	return (struct record_opened){ .result = RECORD_PEER_ALERT, .alert = content.data[1] };
 }
 
 /* The header of a message is complete. Returns 0, or why the message is not welcome. */
@@ -330,8 +321,7 @@ static int check_message_header(struct record_messages *m)
 
 	switch (m->head[0]) {
 	case MESSAGE_NEW_SESSION_TICKET:
-		if (m->refuse_tickets ||
-		    len + MESSAGE_HEADER_LEN > RECORD_MAX_MESSAGE_BYTES - m->message_bytes)
+		if (m->refuse_tickets || len + MESSAGE_HEADER_LEN > RECORD_MAX_MESSAGE_BYTES - m->message_bytes)
 			return ALERT_UNEXPECTED_MESSAGE;
 		m->message_bytes += len + MESSAGE_HEADER_LEN;
 		m->skip = len;
@@ -346,8 +336,8 @@ static int check_message_header(struct record_messages *m)
 
 /* The value of a KeyUpdate is there too; rest is the length of what stands behind it in its record.
  */
-static struct record_opened take_key_update(struct aead_cache *c, struct record_side *s,
-					    struct record_messages *m, size_t rest)
+static struct record_opened take_key_update(struct aead_cache *c, struct record_side *s, struct record_messages *m,
+					    size_t rest)
 {
 	const uint8_t value = m->head[MESSAGE_HEADER_LEN];
 
@@ -360,8 +350,7 @@ static struct record_opened take_key_update(struct aead_cache *c, struct record_
 		return broken(ALERT_UNEXPECTED_MESSAGE);
 	m->key_updates++;
 	move_on(c, s);
-	return opened(value == KEY_UPDATE_REQUESTED ? RECORD_KEY_UPDATE_REQUESTED
-						    : RECORD_KEY_UPDATED);
+	return opened(value == KEY_UPDATE_REQUESTED ? RECORD_KEY_UPDATE_REQUESTED : RECORD_KEY_UPDATED);
 }
 
 static struct bytes behind(struct bytes b, size_t len)
@@ -369,8 +358,8 @@ static struct bytes behind(struct bytes b, size_t len)
 	return bytes_of(b.data + len, b.len - len);
 }
 
-static struct record_opened take_messages(struct aead_cache *c, struct record_side *s,
-					  struct record_messages *m, struct bytes content)
+static struct record_opened take_messages(struct aead_cache *c, struct record_side *s, struct record_messages *m,
+					  struct bytes content)
 {
 	if (content.len == 0)
 		return broken(ALERT_UNEXPECTED_MESSAGE);
@@ -395,8 +384,8 @@ static struct record_opened take_messages(struct aead_cache *c, struct record_si
 }
 
 /* RFC 8446 5.4: the type is the last byte that is not zero. */
-static struct record_opened take_inner(struct aead_cache *c, struct record_side *s,
-				       struct record_messages *m, struct bytes inner)
+static struct record_opened take_inner(struct aead_cache *c, struct record_side *s, struct record_messages *m,
+				       struct bytes inner)
 {
 	if (inner.len > MAX_INNER)
 		return broken(ALERT_RECORD_OVERFLOW);
@@ -427,8 +416,8 @@ static int check_header(const uint8_t header[RECORD_HEADER_LEN], size_t body)
 	return body < AEAD_TAG_LEN ? ALERT_BAD_RECORD_MAC : 0;
 }
 
-struct record_opened record_open(struct aead_cache *c, struct record_side *s,
-				 struct record_messages *m, struct bytes in, uint8_t *out)
+struct record_opened record_open(struct aead_cache *c, struct record_side *s, struct record_messages *m,
+				 struct bytes in, uint8_t *out)
 {
 	struct record_opened result;
 	uint8_t nonce[AEAD_IV_LEN];
@@ -436,20 +425,18 @@ struct record_opened record_open(struct aead_cache *c, struct record_side *s,
 	int alert;
 
 	if (in.len < RECORD_HEADER_LEN)
-		return (struct record_opened){.result = RECORD_MORE, .need = RECORD_HEADER_LEN};
+		return (struct record_opened){ .result = RECORD_MORE, .need = RECORD_HEADER_LEN };
 	body = (size_t)in.data[3] << 8 | in.data[4];
 	alert = check_header(in.data, body);
 	if (alert != 0)
 		return broken((enum tls_alert)alert);
 	if (in.len < RECORD_HEADER_LEN + body)
-		return (struct record_opened){.result = RECORD_MORE,
-					      .need = RECORD_HEADER_LEN + body};
+		return (struct record_opened){ .result = RECORD_MORE, .need = RECORD_HEADER_LEN + body };
 	if (s->sequence == UINT64_MAX)
 		return broken(ALERT_INTERNAL_ERROR);
 
 	nonce_of(s, nonce);
-	if (!aead_open(c, &s->key, nonce, bytes_of(in.data, RECORD_HEADER_LEN),
-		       in.data + RECORD_HEADER_LEN, body, out))
+	if (!aead_open(c, &s->key, nonce, bytes_of(in.data, RECORD_HEADER_LEN), in.data + RECORD_HEADER_LEN, body, out))
 		return broken(ALERT_BAD_RECORD_MAC);
 	s->sequence++;
 

@@ -18,7 +18,7 @@
 
 #define RECORD_HEADER_LEN 5
 #define RECORD_MAX_PLAIN 16384
-#define RECORD_OVERHEAD (RECORD_HEADER_LEN + 1 + AEAD_TAG_LEN)	  /* of a record that we seal: no padding */
+#define RECORD_OVERHEAD (RECORD_HEADER_LEN + 1 + AEAD_TAG_LEN) /* of a record that we seal: no padding */
 #define RECORD_MAX_WIRE (RECORD_HEADER_LEN + RECORD_MAX_PLAIN + 256)
 
 /* What a peer may send between two pieces of application data. */
@@ -59,12 +59,12 @@ struct record_side {
  * since it last sent data. {0} is ready for use.
  */
 struct record_messages {
-	uint8_t head[5];     /* 4 of the header and KeyUpdate's one byte */
+	uint8_t head[5]; /* 4 of the header and KeyUpdate's one byte */
 	uint8_t head_len;
-	uint32_t skip;	     /* bytes of a NewSessionTicket that are still to come and are dropped */
-	uint8_t key_updates; /* without application data in between */
-	uint8_t empty;	     /* records that carried nothing: the same */
-	bool refuse_tickets; /* we are the server: no client may send one */
+	uint32_t skip;		/* bytes of a NewSessionTicket that are still to come and are dropped */
+	uint8_t key_updates;	/* without application data in between */
+	uint8_t empty;		/* records that carried nothing: the same */
+	bool refuse_tickets;	/* we are the server: no client may send one */
 	uint32_t message_bytes; /* of handshake messages since the last application data */
 };
 
@@ -95,21 +95,21 @@ size_t record_seal_key_update(struct aead_cache *c, struct record_side *s, bool 
 size_t record_seal_alert(struct aead_cache *c, struct record_side *s, enum tls_alert alert, uint8_t *out);
 
 enum record_result {
-	RECORD_MORE,	     /* not a whole record: *need says how many bytes there must be in all */
-	RECORD_PLAIN,	     /* application data; may be empty */
-	RECORD_NOTHING,	     /* a ticket was dropped, a piece of a message was taken */
-	RECORD_KEY_UPDATED,  /* the peer's key moved on */
+	RECORD_MORE,		     /* not a whole record: *need says how many bytes there must be in all */
+	RECORD_PLAIN,		     /* application data; may be empty */
+	RECORD_NOTHING,		     /* a ticket was dropped, a piece of a message was taken */
+	RECORD_KEY_UPDATED,	     /* the peer's key moved on */
 	RECORD_KEY_UPDATE_REQUESTED, /* the same, and the peer wants ours to move: one answer for several will do */
-	RECORD_CLOSED,	     /* close_notify */
-	RECORD_PEER_ALERT,   /* *alert says which fatal alert the peer sent */
-	RECORD_BROKEN,	     /* *alert says what to send; nothing of it was delivered */
+	RECORD_CLOSED,		     /* close_notify */
+	RECORD_PEER_ALERT,	     /* *alert says which fatal alert the peer sent */
+	RECORD_BROKEN,		     /* *alert says what to send; nothing of it was delivered */
 };
 
 struct record_opened {
 	enum record_result result;
-	size_t need;	    /* RECORD_MORE */
-	size_t wire_len;    /* bytes of in that this record took; 0 for RECORD_MORE and RECORD_BROKEN */
-	size_t plain_len;   /* RECORD_PLAIN */
+	size_t need;	  /* RECORD_MORE */
+	size_t wire_len;  /* bytes of in that this record took; 0 for RECORD_MORE and RECORD_BROKEN */
+	size_t plain_len; /* RECORD_PLAIN */
 	uint8_t alert;
 };
 

@@ -273,8 +273,8 @@ static int accept_for_now(X509_STORE_CTX *store, void *arg)
 	return 1;
 }
 
-static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
-		       const unsigned char *in, unsigned in_len, void *arg)
+static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+		       unsigned in_len, void *arg)
 {
 	const struct tls_config *c = arg;
 	unsigned char *selected;
@@ -305,8 +305,7 @@ static int set_common(SSL_CTX *ctx, const struct tls_options *o)
 	SSL_CTX_set_cert_verify_callback(ctx, accept_for_now, NULL);
 	SSL_CTX_set_read_ahead(ctx, 0);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 &&
-	       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
-	       SSL_CTX_set_ciphersuites(ctx, suites) == 1 &&
+	       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 && SSL_CTX_set_ciphersuites(ctx, suites) == 1 &&
 	       SSL_CTX_set1_groups_list(ctx, groups) == 1;
 }
 
@@ -316,10 +315,9 @@ static int set_role(SSL_CTX *ctx, struct tls_config *c, const struct tls_options
 
 	if (o->role == TLS_SERVER) {
 		SSL_CTX_set_alpn_select_cb(ctx, select_alpn, c);
-		SSL_CTX_set_verify(ctx,
-				   o->want_peer_cert ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT :
-						       SSL_VERIFY_NONE,
-				   NULL);
+		SSL_CTX_set_verify(
+			ctx, o->want_peer_cert ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE,
+			NULL);
 		return 1;
 	}
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
@@ -372,8 +370,8 @@ int tls_config_set_identity(struct tls_config *c, struct bytes cert_der, struct 
 		goto out;
 	}
 	key = d2i_AutoPrivateKey_ex(NULL, &at, (long)key_der.len, c->lib, NULL);
-	if (key == NULL || SSL_CTX_use_certificate(c->ctx, x509) != 1 ||
-	    SSL_CTX_use_PrivateKey(c->ctx, key) != 1 || SSL_CTX_check_private_key(c->ctx) != 1) {
+	if (key == NULL || SSL_CTX_use_certificate(c->ctx, x509) != 1 || SSL_CTX_use_PrivateKey(c->ctx, key) != 1 ||
+	    SSL_CTX_check_private_key(c->ctx) != 1) {
 		err_openssl(e, ERR_SYSTEM, "TLS: own key");
 		goto out;
 	}
@@ -470,8 +468,10 @@ static void explain(enum reason reason, struct err *e)
 	struct err why = *e;
 
 	if (reason == REASON_TLS_NO_CERTIFICATE)
-		err_set(e, ERR_PEER, "the peer presents nothing to verify: its entry needs \"attest\", or remove \"verify\" "
-				     "from this one (%s)", why.text);
+		err_set(e, ERR_PEER,
+			"the peer presents nothing to verify: its entry needs \"attest\", or remove \"verify\" "
+			"from this one (%s)",
+			why.text);
 	else if (reason == REASON_TLS_ALPN)
 		err_set(e, ERR_PEER, "no common tunnel protocol: set rats_tls.multiplex alike on both sides (%s)",
 			why.text);

@@ -47,11 +47,11 @@ enum tls_alpn { TLS_ALPN_NONE = 0, TLS_ALPN_RAW = 1, TLS_ALPN_H2 = 2 };
 
 struct tls_options {
 	enum tls_role role;
-	unsigned alpn;		  /* client: the one it offers; server: all that it takes */
-	bool want_peer_cert;	  /* server: ask for a certificate, and refuse a peer without */
-	size_t max_cert_size;	  /* bytes of the peer's Certificate message */
-	struct libctx *libctx;	  /* NULL: the default one */
-	bool libssl_records;	  /* its secrets stay in libssl: crypto/tls_records.h instead of tls_handshake_sides() */
+	unsigned alpn;	       /* client: the one it offers; server: all that it takes */
+	bool want_peer_cert;   /* server: ask for a certificate, and refuse a peer without */
+	size_t max_cert_size;  /* bytes of the peer's Certificate message */
+	struct libctx *libctx; /* NULL: the default one */
+	bool libssl_records;   /* its secrets stay in libssl: crypto/tls_records.h instead of tls_handshake_sides() */
 };
 
 struct tls_config *tls_config_new(const struct tls_options *options, struct err *e);

@@ -18,10 +18,10 @@ enum { MESSAGE_NEW_SESSION_TICKET = 4, MESSAGE_KEY_UPDATE = 24 };
 
 struct tls_established {
 	struct record_messages *messages; /* during a call of open */
-	bool moved;	/* this record held a KeyUpdate */
-	bool asked;	/* which wants ours */
+	bool moved;			  /* this record held a KeyUpdate */
+	bool asked;			  /* which wants ours */
 	bool too_many;
-	bool ended;	/* our close_notify is out: what else libssl says is not for sending */
+	bool ended; /* our close_notify is out: what else libssl says is not for sending */
 	size_t said_len;
 	uint8_t said[TLS_RECORDS_CONTROL];
 };
@@ -43,8 +43,7 @@ static void on_message(int is_ours, int version, int type, const void *message, 
 	} else if (at[0] == MESSAGE_NEW_SESSION_TICKET) {
 		r->messages->message_bytes += (uint32_t)len;
 	}
-	if (r->messages->key_updates > RECORD_MAX_KEY_UPDATES ||
-	    r->messages->message_bytes > RECORD_MAX_MESSAGE_BYTES)
+	if (r->messages->key_updates > RECORD_MAX_KEY_UPDATES || r->messages->message_bytes > RECORD_MAX_MESSAGE_BYTES)
 		r->too_many = true;
 }
 
@@ -106,8 +105,7 @@ static struct record_opened explain(struct tls_handshake *h, int rc)
 	return (struct record_opened){ .result = RECORD_BROKEN, .alert = ALERT_INTERNAL_ERROR };
 }
 
-struct record_opened tls_records_open(struct tls_handshake *h, struct record_messages *m, struct bytes in,
-				      uint8_t *out)
+struct record_opened tls_records_open(struct tls_handshake *h, struct record_messages *m, struct bytes in, uint8_t *out)
 {
 	struct tls_established *r = h->records;
 	struct record_opened o = { .result = RECORD_PLAIN };
@@ -178,8 +176,8 @@ size_t tls_records_seal_key_update(struct tls_handshake *h, uint8_t *out)
 		return said;
 	h->sealed = writer_of(out, TLS_RECORDS_CONTROL);
 	h->sealed.len = said;
-	return end_sealing(h, SSL_key_update(h->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
-				      SSL_do_handshake(h->ssl) == 1);
+	return end_sealing(h,
+			   SSL_key_update(h->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(h->ssl) == 1);
 }
 
 size_t tls_records_seal_alert(struct tls_handshake *h, enum tls_alert alert, uint8_t *out)

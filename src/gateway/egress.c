@@ -7,7 +7,8 @@
  * when the service has answered.
  *
  * A session outlives its verdict: when a stream is requested after that has run out, the session's certificate
- * is judged again, and until then its new streams wait. If the peer is refused, they are refused, and the session takes no more.
+ * is judged again, and until then its new streams wait. If the peer is refused, they are refused, and the session takes
+ * no more.
  */
 #include "gateway/egress.h"
 
@@ -276,8 +277,7 @@ static void become_session(struct flow *f, const struct secured *result)
 	struct lane *lane = f->lane;
 	struct gateway_worker *gw = lane->gw;
 	struct egress_session *s = mem_new_of(struct egress_session);
-	struct mux_session_options options = { .role = MUX_SERVER,
-					       .max_streams = gw->gateway->config->limits.streams };
+	struct mux_session_options options = { .role = MUX_SERVER, .max_streams = gw->gateway->config->limits.streams };
 	struct err why;
 
 	s->lane = lane;

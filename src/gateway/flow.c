@@ -16,8 +16,7 @@
 
 static void on_idle(struct timer *t);
 
-struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct endpoint *to,
-		      uint8_t descriptors)
+struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const struct endpoint *to, uint8_t descriptors)
 {
 	static atomic_uint next_id;
 	struct gateway_worker *gw = lane->gw;
@@ -132,8 +131,8 @@ void flow_greet(struct flow *f, void (*begin)(struct flow *f))
 static enum reason relay_reason(const struct flow *f, enum relay_end end)
 {
 	bool is_ingress = f->lane->entry->conf->kind == ENTRY_INGRESS;
-	bool tunnel = is_ingress ? end == RELAY_FAR_RESET || end == RELAY_FAR_BROKEN :
-				   end == RELAY_NEAR_RESET || end == RELAY_NEAR_BROKEN;
+	bool tunnel = is_ingress ? end == RELAY_FAR_RESET || end == RELAY_FAR_BROKEN
+				 : end == RELAY_NEAR_RESET || end == RELAY_NEAR_BROKEN;
 
 	if (end == RELAY_DONE)
 		return REASON_DONE;
@@ -280,8 +279,8 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 		snprintf(left_out, sizeof(left_out), " (%u like this were not logged)", skipped);
 	log_write(level, "flow %08x: %s %s -> %s %s%s%s%s: %s%s%s, %llu.%03llus, %llu/%llu bytes%s", f->id,
 		  f->lane->entry->conf->path, sock_addr_format(&f->client, client), endpoint_format(&f->to, to),
-		  decision(f, reason), f->attested ? " attested(" : "", f->attested ? f->tee : "", f->attested ? ")" : "",
-		  reason_word(reason), why == NULL ? "" : ": ", why == NULL ? "" : why->text,
+		  decision(f, reason), f->attested ? " attested(" : "", f->attested ? f->tee : "",
+		  f->attested ? ")" : "", reason_word(reason), why == NULL ? "" : ": ", why == NULL ? "" : why->text,
 		  (unsigned long long)(now - f->started_ms) / 1000, (unsigned long long)(now - f->started_ms) % 1000,
 		  (unsigned long long)bytes_of_flow(f, true), (unsigned long long)bytes_of_flow(f, false), left_out);
 }

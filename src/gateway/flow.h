@@ -49,9 +49,9 @@ struct flow {
 	char tee[16];
 	struct sock_addr client;
 	struct endpoint to;
-	struct sock_stream sock;   /* fd -1 while there is none */
-	struct record_stream *tls; /* raw tunnel */
-	struct mux_stream *mux;	   /* multiplexed tunnel */
+	struct sock_stream sock;	   /* fd -1 while there is none */
+	struct record_stream *tls;	   /* raw tunnel */
+	struct mux_stream *mux;		   /* multiplexed tunnel */
 	struct announcement *announcement; /* what the far side is told first; until it has been */
 	union {
 		struct { /* until FLOW_RELAYING */

@@ -22,11 +22,11 @@
 enum knock_state { KNOCK_WAITING, KNOCK_LET_IN };
 
 struct knock {
-	struct list by_age;	 /* in its entry */
+	struct list by_age; /* in its entry */
 	struct list by_addresses;
 	struct list by_serial;
 	struct gate_entry *entry;
-	struct lane *lane;	 /* of the worker that makes the tunnel */
+	struct lane *lane; /* of the worker that makes the tunnel */
 	enum knock_state state;
 	uint64_t serial;
 	struct queued packet;
@@ -144,9 +144,10 @@ static void make_room(struct gate *t, struct gate_entry *en)
 	if (en->count < t->share)
 		return;
 	if (log_limit_pass(&en->full, 1, loop_now_ms(t->gateway->main_loop), &skipped))
-		log_warn("%s.netfilter: %zu clients wait for their tunnels (limits.pending_syns): the one that waited longest "
-			 "gives way",
-			 en->conf->path, en->count);
+		log_warn(
+			"%s.netfilter: %zu clients wait for their tunnels (limits.pending_syns): the one that waited longest "
+			"gives way",
+			en->conf->path, en->count);
 	if (oldest->state == KNOCK_WAITING)
 		syn_queue_drop(t->queue, &oldest->packet);
 	knock_withdraw(oldest->lane, oldest->serial, &oldest->syn);

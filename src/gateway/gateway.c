@@ -38,8 +38,8 @@
 #include "gateway/worker.h"
 #include "io/resolve.h"
 
-#define FLOW_DESCRIPTORS 2     /* at most: two sockets */
-#define WORKER_DESCRIPTORS 16  /* what a worker may need besides flows */
+#define FLOW_DESCRIPTORS 2	/* at most: two sockets */
+#define WORKER_DESCRIPTORS 16	/* what a worker may need besides flows */
 #define RESERVED_DESCRIPTORS 16 /* for calls to agents and services, logs, names */
 #define FIRST_EVIDENCE_MS 1000
 #define TRIM_MS 2000
@@ -265,8 +265,8 @@ static void on_signal(struct watch *w, uint32_t events)
 		log_warn("second signal: ending at once");
 		_exit(128 + (int)info.ssi_signo);
 	}
-	log_info("%s: no new connections, draining for at most %.1fs",
-		 info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM", g->config->timeouts.drain_ms / 1000.0);
+	log_info("%s: no new connections, draining for at most %.1fs", info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM",
+		 g->config->timeouts.drain_ms / 1000.0);
 	begin_drain(g);
 }
 
@@ -367,8 +367,7 @@ struct gateway *gateway_new(const struct config *c, struct err *e)
 	g->budget.limit = c->limits.relay_memory;
 	g->verdicts = verdict_cache_new(c->limits.verdict_cache);
 	g->resolver = resolver_new(c->resolve_cache_s);
-	if (make_loops(g, e) < 0 || make_entries(g, e) < 0 ||
-	    make_workers(g, count_workers(g, descriptors), e) < 0) {
+	if (make_loops(g, e) < 0 || make_entries(g, e) < 0 || make_workers(g, count_workers(g, descriptors), e) < 0) {
 		gateway_free(g);
 		return NULL;
 	}

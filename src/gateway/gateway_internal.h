@@ -37,7 +37,7 @@ struct entry {
 	struct attester *attester; /* NULL: not configured */
 	struct verifier *verifier;
 	struct identity *dummy;
-	uint16_t listen_port; /* netfilter: found by the first worker */
+	uint16_t listen_port;	  /* netfilter: found by the first worker */
 	struct cidr *accept_from; /* proxy_protocol */
 	size_t accept_from_count;
 };
@@ -51,9 +51,9 @@ struct lane {
 	struct sock_options sock; /* for what the entry dials */
 	struct listeners *listeners;
 	struct capture_events capture_events;
-	struct session_pool *pool;	 /* ingress with multiplex */
-	struct list sessions;		 /* egress: struct egress_session */
-	struct list *knocks;		 /* NULL, or KNOCK_BUCKETS lists of flows without a client (knock.h) */
+	struct session_pool *pool; /* ingress with multiplex */
+	struct list sessions;	   /* egress: struct egress_session */
+	struct list *knocks;	   /* NULL, or KNOCK_BUCKETS lists of flows without a client (knock.h) */
 };
 
 struct gateway_worker {
@@ -106,12 +106,12 @@ struct gateway {
 	struct watch guard_watch;
 	bool guard_is_lost;
 	struct log_limit refused_limit; /* what the guard is told; the main thread */
-	struct gate *gate; /* NULL: nobody asks first */
-	struct timer trim; /* gives the heap's leftovers of connections back to the system */
-	uint64_t trim_seen; /* changes at the last look */
-	uint64_t trim_done; /* and at the last trim */
-	unsigned drained; /* workers */
-	unsigned closed;  /* workers */
+	struct gate *gate;		/* NULL: nobody asks first */
+	struct timer trim;		/* gives the heap's leftovers of connections back to the system */
+	uint64_t trim_seen;		/* changes at the last look */
+	uint64_t trim_done;		/* and at the last trim */
+	unsigned drained;		/* workers */
+	unsigned closed;		/* workers */
 	int signals;
 	bool running; /* the main loop */
 	int exit_code;

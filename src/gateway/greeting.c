@@ -66,7 +66,8 @@ static void take_header(struct greeting *g, const struct proxy_header *h)
 static void without_header(struct greeting *g)
 {
 	if (g->options.required)
-		fail_text(g, REASON_PROXY_HEADER, "there is none, which proxy_protocol.accept_from demands of this address");
+		fail_text(g, REASON_PROXY_HEADER,
+			  "there is none, which proxy_protocol.accept_from demands of this address");
 	else
 		tell(g, NULL);
 }

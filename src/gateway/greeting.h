@@ -22,8 +22,8 @@ struct greeting_events {
 };
 
 struct greeting_options {
-	int fd;		/* borrowed; nobody else watches it */
-	bool required;	/* there must be a header; else there must be none */
+	int fd;	       /* borrowed; nobody else watches it */
+	bool required; /* there must be a header; else there must be none */
 	unsigned limit_ms;
 	enum reason gone; /* when the connection breaks */
 };

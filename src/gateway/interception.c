@@ -64,7 +64,8 @@ static void log_listeners(const struct gateway *g)
 {
 	for (size_t i = 0; i < g->entry_count; i++) {
 		if (g->entries[i].conf->netfilter != NULL)
-			log_info("%s.netfilter: listening on port %u", g->entries[i].conf->path, g->entries[i].listen_port);
+			log_info("%s.netfilter: listening on port %u", g->entries[i].conf->path,
+				 g->entries[i].listen_port);
 	}
 }
 
@@ -101,9 +102,10 @@ static struct ruleset *build_rules(const struct gateway *g, const struct capture
 		rules = rules_build_bridged(&g->config->interception, entries, count, host_has_ipv6(), &bridges, e);
 	calls = rules != NULL && rules_take_bridged(rules) ? bridges_call_iptables() : NULL;
 	if (calls != NULL)
-		log_warn("interception: what passes through bridges is captured, but net.bridge.%s is 1, with which such "
-			 "connections time out: set it to 0",
-			 calls);
+		log_warn(
+			"interception: what passes through bridges is captured, but net.bridge.%s is 1, with which such "
+			"connections time out: set it to 0",
+			calls);
 	bridge_list_release(&bridges);
 	return rules;
 }
@@ -140,8 +142,9 @@ int interception_apply(struct gateway *g, struct err *e)
 	if (guard_apply(g->guard, e) < 0)
 		return err_wrap(e, "interception");
 	if (!g->config->interception.drop_on_exit)
-		log_warn("interception.on_exit is open: when the gateway ends, new connections of what is captured go on in "
-			 "clear; write drop to block them");
+		log_warn(
+			"interception.on_exit is open: when the gateway ends, new connections of what is captured go on in "
+			"clear; write drop to block them");
 	return 0;
 }
 

@@ -84,7 +84,6 @@ static void on_open(struct mail *m)
 	free(k);
 }
 
-
 static void on_withdraw(struct mail *m)
 {
 	struct knock_mail *k = container_of(m, struct knock_mail, mail);
@@ -151,7 +150,8 @@ static void on_kept(struct timer *t)
 	uint64_t now = loop_now_ms(loop);
 
 	if (!still_holds(f))
-		flow_close(f, f->tls != NULL && f->tls->truncated ? REASON_TUNNEL_TRUNCATED : REASON_TUNNEL_RESET, NULL);
+		flow_close(f, f->tls != NULL && f->tls->truncated ? REASON_TUNNEL_TRUNCATED : REASON_TUNNEL_RESET,
+			   NULL);
 	else if (now >= f->kept.until_ms)
 		flow_close(f, REASON_CLIENT_ABSENT, NULL);
 	else

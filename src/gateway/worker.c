@@ -29,7 +29,7 @@
 #include "gateway/knock.h"
 #include "tunnel/rats_tls/session_pool.h"
 
-#define REMOVAL_MS 2000u /* the guard blocks for a second, and iptables takes its time */
+#define REMOVAL_MS 2000u   /* the guard blocks for a second, and iptables takes its time */
 #define DEFAULT_SESSIONS 2 /* as 2.12.0 with multiplex_max_streams_per_connection alone */
 
 #define FEW_FLOWS 16
@@ -225,7 +225,8 @@ static int open_listeners(struct lane *lane, struct err *e)
 	if (en->conf->netfilter != NULL)
 		lane->listeners = netfilter_open(&options, &en->listen_port, e);
 	else
-		lane->listeners = mapping_open(en->conf->rules, en->conf->rule_count, &g->sock, shared, en->conf->path, e);
+		lane->listeners =
+			mapping_open(en->conf->rules, en->conf->rule_count, &g->sock, shared, en->conf->path, e);
 	return lane->listeners == NULL ? -1 : 0;
 }
 

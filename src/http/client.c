@@ -157,8 +157,7 @@ static void describe_failure(const struct http_call *call, CURLcode code, struct
 	/* What is no HTTP at all is HTTP/0.9 for libcurl, which is not supported. */
 	if (code == CURLE_UNSUPPORTED_PROTOCOL && call->error[0] == 'R')
 		code = CURLE_WEIRD_SERVER_REPLY;
-	err_set(e, kind_of(code), "%s",
-		call->error[0] != '\0' ? call->error : curl_easy_strerror(code));
+	err_set(e, kind_of(code), "%s", call->error[0] != '\0' ? call->error : curl_easy_strerror(code));
 }
 
 /* Was this the fate of a kept connection rather than the service's answer? */
@@ -411,8 +410,7 @@ static int add_headers(struct http_call *call, const struct http_request *req, s
 			curl_slist_free_all(list);
 			return err_set(e, ERR_CONFIG, "%s cannot be sent as an HTTP header", h->name);
 		}
-		line = h->value[0] == '\0' ? mem_format("%s;", h->name)
-					   : mem_format("%s: %s", h->name, h->value);
+		line = h->value[0] == '\0' ? mem_format("%s;", h->name) : mem_format("%s: %s", h->name, h->value);
 		list = curl_slist_append(list, line);
 		free(line);
 	}
@@ -516,8 +514,7 @@ void http_client_free(struct http_client *c)
 	free(c);
 }
 
-struct http_call *http_call(struct http_client *c, const struct http_request *req,
-			    struct http_events *events)
+struct http_call *http_call(struct http_client *c, const struct http_request *req, struct http_events *events)
 {
 	struct http_call *call = mem_new_of(struct http_call);
 

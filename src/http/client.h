@@ -59,8 +59,7 @@ struct bytes http_reply_header(const struct http_reply *r, const char *name);
  * off), ERR_CONFIG (URL). Both are borrowed; the call is gone when this returns.
  */
 struct http_events {
-	void (*ended)(struct http_events *self, const struct http_reply *reply,
-		      const struct err *why);
+	void (*ended)(struct http_events *self, const struct http_reply *reply, const struct err *why);
 };
 
 struct http_client *http_client_new(struct loop *l, struct err *e);
@@ -69,8 +68,7 @@ struct http_client *http_client_new(struct loop *l, struct err *e);
 void http_client_free(struct http_client *c);
 
 /* keeps events until ended or cancel; copies the request. */
-struct http_call *http_call(struct http_client *c, const struct http_request *req,
-			    struct http_events *events);
+struct http_call *http_call(struct http_client *c, const struct http_request *req, struct http_events *events);
 
 /* Before ended. */
 void http_call_cancel(struct http_call *call);

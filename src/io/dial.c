@@ -207,8 +207,7 @@ static void on_timer(struct timer *t)
 		return;
 	}
 	d->failure = DIAL_RESOLVE;
-	err_set(&d->why, ERR_TIMEOUT, "resolve %s: no answer in %u ms", d->options.to.host,
-		d->options.resolve_ms);
+	err_set(&d->why, ERR_TIMEOUT, "resolve %s: no answer in %u ms", d->options.to.host, d->options.resolve_ms);
 	fail(d);
 }
 
@@ -224,14 +223,14 @@ static void set_addrs(struct dial *d, const struct sock_addr *addrs, size_t coun
 	}
 	if (d->count == 0) {
 		d->failure = DIAL_RESOLVE;
-		err_set(&d->why, ERR_SYSTEM, "%s has no address of the client's family (IPv%d), which transparency keeps",
+		err_set(&d->why, ERR_SYSTEM,
+			"%s has no address of the client's family (IPv%d), which transparency keeps",
 			endpoint_format(&d->options.to, text), family == AF_INET6 ? 6 : 4);
 	}
 	race(d);
 }
 
-static void on_resolved(struct resolve_events *self, const struct resolve_result *result,
-			const struct err *why)
+static void on_resolved(struct resolve_events *self, const struct resolve_result *result, const struct err *why)
 {
 	struct dial *d = container_of(self, struct dial, resolve_events);
 

@@ -32,17 +32,17 @@ enum dial_failure {
 
 struct dial_events {
 	/*
-	 * gives fd: connected, non-blocking, and still watched through watch, which the owner passes to loop_hand_over()
-	 * or loop_unwatch() before it returns.
+	 * gives fd: connected, non-blocking, and still watched through watch, which the owner passes to
+	 * loop_hand_over() or loop_unwatch() before it returns.
 	 */
 	void (*connected)(struct dial_events *self, int fd, struct watch *watch, const struct sock_addr *addr);
 	void (*failed)(struct dial_events *self, enum dial_failure failure, const struct err *why);
 };
 
 struct dial_options {
-	struct endpoint to;	/* its name is borrowed until the end */
-	struct sock_addr from;	/* the address that shows; port 0: any. All zero: the kernel chooses */
-	unsigned connect_ms; /* for each address */
+	struct endpoint to;    /* its name is borrowed until the end */
+	struct sock_addr from; /* the address that shows; port 0: any. All zero: the kernel chooses */
+	unsigned connect_ms;   /* for each address */
 	unsigned resolve_ms;
 	const struct sock_options *sock;
 };

@@ -80,8 +80,8 @@ int loop_hand_over(struct loop *l, struct watch *from, struct watch *to, uint32_
 void loop_unwatch(struct loop *l, struct watch *w);
 
 /*
- * Unwatches and closes w->fd, which is -1 afterwards. The kernel is told to forget it, and not left to find out: somebody
- * who looks at /proc holds the file a moment longer, and its events would reach freed memory.
+ * Unwatches and closes w->fd, which is -1 afterwards. The kernel is told to forget it, and not left to find out:
+ * somebody who looks at /proc holds the file a moment longer, and its events would reach freed memory.
  */
 void loop_close(struct loop *l, struct watch *w);
 

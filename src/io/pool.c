@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 
-#define FREE_BUFFERS 16	     /* of each size are kept for the next borrower; they count as unused */
+#define FREE_BUFFERS 16 /* of each size are kept for the next borrower; they count as unused */
 
 static const size_t sizes[] = { POOL_PIECE_SIZE, POOL_RECORD_SIZE, POOL_BUF_SIZE };
 #define SIZES ARRAY_SIZE(sizes)

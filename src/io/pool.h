@@ -42,7 +42,7 @@ struct pool_buf {
 	struct pool_buf *next; /* free for the borrower's use */
 	size_t start;	       /* of what is still wanted */
 	size_t end;
-	size_t size;	       /* of data */
+	size_t size; /* of data */
 	uint8_t data[];
 };
 
@@ -67,7 +67,7 @@ struct pool_buf *pool_take(struct pool *p, size_t size);
 void pool_give(struct pool *p, struct pool_buf *b);
 
 /*
- * len bytes of what a stream showed have been used: of *kept, which goes back when it is empty, or of *view, whose rest moves
- * into *kept. *view is empty afterwards.
+ * len bytes of what a stream showed have been used: of *kept, which goes back when it is empty, or of *view, whose rest
+ * moves into *kept. *view is empty afterwards.
  */
 void pool_keep_rest(struct pool *p, struct pool_buf **kept, struct bytes *view, size_t len);

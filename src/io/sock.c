@@ -118,8 +118,8 @@ static void avoid_pacing(int fd)
 }
 
 /*
- * Keepalive on loopback as well: a FIN that is dropped when the kernel is short of memory, and a reset behind it, leave a
- * connection that nothing else would ever end.
+ * Keepalive on loopback as well: a FIN that is dropped when the kernel is short of memory, and a reset behind it, leave
+ * a connection that nothing else would ever end.
  */
 static void set_common(int fd, const struct sock_addr *a, const struct sock_options *o)
 {
@@ -197,8 +197,7 @@ static int bind_source(int fd, const struct sock_addr *from)
 	return bind(fd, &from->any, sock_addr_len(from));
 }
 
-int sock_connect(const struct sock_addr *a, const struct sock_addr *from, const struct sock_options *o,
-		 struct err *e)
+int sock_connect(const struct sock_addr *a, const struct sock_addr *from, const struct sock_options *o, struct err *e)
 {
 	char text[SOCK_ADDR_TEXT];
 	char source[SOCK_ADDR_TEXT];

@@ -47,8 +47,8 @@ struct sock_options {
 
 /* What a listener is besides; {0} is an ordinary one. */
 struct sock_listen_options {
-	bool shared;	  /* with SO_REUSEPORT, one for each worker */
-	bool sole;	  /* shared, but the first one: fails where anybody has the port, also another process of ours */
+	bool shared; /* with SO_REUSEPORT, one for each worker */
+	bool sole;   /* shared, but the first one: fails where anybody has the port, also another process of ours */
 	bool transparent; /* IP(V6)_TRANSPARENT: takes connections to addresses that are not ours */
 	/*
 	 * Accepted sockets send RST when they are closed, unless sock_set_orderly() was called: the kernel does it also

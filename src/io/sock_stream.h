@@ -19,12 +19,13 @@ struct sock_stream {
 	struct stream stream;
 	struct worker *worker;
 	struct watch watch;
-	/* NULL, or looks at the first bytes before they are pulled, until it says IO_OK; else pull() says what it says. */
+	/* NULL, or looks at the first bytes before they are pulled, until it says IO_OK; else pull() says what it says.
+	 */
 	enum io_result (*vet)(struct sock_stream *s);
 	struct pool_buf *left; /* read, not yet consumed */
 	struct bytes view;     /* in the worker's scratch, between pull and consumed */
-	bool abrupt;	       /* close() would be a reset (sock_listen_options.abrupt): an orderly end says otherwise */
-	bool hung_up;	       /* EPOLLRDHUP or worse was seen: a short read is not the last one */
+	bool abrupt;  /* close() would be a reset (sock_listen_options.abrupt): an orderly end says otherwise */
+	bool hung_up; /* EPOLLRDHUP or worse was seen: a short read is not the last one */
 };
 
 /* takes fd, connected and non-blocking. No event comes before sock_stream_start(). */

@@ -17,7 +17,7 @@ struct worker {
 	unsigned index;
 	struct loop *loop;
 	struct pool *pool;
-	struct resolver *resolver;  /* shared by all; answers on this worker's loop */
+	struct resolver *resolver; /* shared by all; answers on this worker's loop */
 	struct aead_cache *aead;
 	struct libctx *libctx;
 	struct counters *counters;

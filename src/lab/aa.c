@@ -78,8 +78,7 @@ static struct target *target_of(struct aa_conn *a)
 	return &lab_of_conn(a)->targets[TARGET_AA];
 }
 
-static void send_failure(struct aa_conn *a, uint32_t stream, int code, const char *fmt, ...)
-	PRINTF_LIKE(4, 5);
+static void send_failure(struct aa_conn *a, uint32_t stream, int code, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 static void send_failure(struct aa_conn *a, uint32_t stream, int code, const char *fmt, ...)
 {
@@ -99,9 +98,8 @@ static void send_failure(struct aa_conn *a, uint32_t stream, int code, const cha
 
 static void send_too_long(struct aa_conn *a, uint32_t stream, uint64_t len)
 {
-	send_failure(a, stream, TTRPC_INVALID_ARGUMENT,
-		     "message length %llu exceed maximum message size of %u", (unsigned long long)len,
-		     TTRPC_PAYLOAD_MAX);
+	send_failure(a, stream, TTRPC_INVALID_ARGUMENT, "message length %llu exceed maximum message size of %u",
+		     (unsigned long long)len, TTRPC_PAYLOAD_MAX);
 }
 
 /* Of the whole response: an empty status, then the payload as field 2. */
@@ -195,8 +193,7 @@ static void answer_truly(struct aa_conn *a, struct aa_call *call)
 		answer_additional_evidence(a, call);
 		break;
 	case NOT_PROVIDED:
-		send_failure(a, call->stream, CODE_NOT_FOUND, "/" SERVICE "/%s is not supported",
-			     call->method->name);
+		send_failure(a, call->stream, CODE_NOT_FOUND, "/" SERVICE "/%s is not supported", call->method->name);
 		break;
 	}
 }
@@ -216,8 +213,7 @@ static void answer(struct aa_conn *a, struct aa_call *call)
 
 	switch (call->dealt.fault) {
 	case FAULT_REFUSE:
-		send_failure(a, call->stream, TTRPC_INTERNAL, "[ERROR:attestation-agent] %s",
-			     call->method->failure);
+		send_failure(a, call->stream, TTRPC_INTERNAL, "[ERROR:attestation-agent] %s", call->method->failure);
 		return;
 	case FAULT_GARBAGE:
 		send_header(a, call->stream, GARBAGE_LEN);
@@ -276,8 +272,8 @@ static void on_timeout(struct timer *t)
 }
 
 /* takes what is in runtime_data. */
-static void start_call(struct aa_conn *a, uint32_t stream, const struct method_spec *m,
-		       struct buf *runtime_data, int64_t timeout_nano)
+static void start_call(struct aa_conn *a, uint32_t stream, const struct method_spec *m, struct buf *runtime_data,
+		       int64_t timeout_nano)
 {
 	struct lab *lab = lab_of_conn(a);
 	struct target *t = target_of(a);
@@ -401,7 +397,7 @@ static bool input_step(struct aa_conn *a)
 /* The client will ask no more: we are done once nothing is pending that will ever be answered. */
 static void on_input_ended(struct aa_conn *a)
 {
-	LIST_EACH(link, &a->calls) {
+	LIST_EACH (link, &a->calls) {
 		struct aa_call *call = container_of(link, struct aa_call, link);
 
 		if (call->dealt.fault == FAULT_HANG)
@@ -448,7 +444,7 @@ static void on_closed(struct conn *c)
 {
 	struct aa_conn *a = aa_conn_of(c);
 
-	LIST_EACH(link, &a->calls)
+	LIST_EACH (link, &a->calls)
 		call_free(container_of(link, struct aa_call, link));
 	free(a);
 }

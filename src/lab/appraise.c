@@ -41,7 +41,7 @@ static int refuse_because(struct refusal *why, enum refusal_kind kind, size_t en
 bool appraise_is_tee(const char *name, bool knows_sampledevice)
 {
 	static const char *const names[] = {
-		"azsnpvtpm", "sev", "sgx", "snp",      "tdx",	  "csv", "sample",
+		"azsnpvtpm", "sev", "sgx", "snp",      "tdx",	   "csv",    "sample",
 		"aztdxvtpm", "se",  "tpm", "hygontpm", "hygondcu", "system",
 	};
 
@@ -93,8 +93,7 @@ static int check_form(const struct appraise_request *r, size_t at, struct checke
 		goto out;
 	}
 	if (!parse_hash_name(en->hash_name, &c->hash)) {
-		refuse_because(why, REFUSE_ARGUMENT, at, "runtime_data_hash_algorithm",
-			       "unknown hash algorithm");
+		refuse_because(why, REFUSE_ARGUMENT, at, "runtime_data_hash_algorithm", "unknown hash algorithm");
 		goto out;
 	}
 	if (en->has_init_data) {
@@ -117,8 +116,8 @@ static int check_challenge(const struct appraise_service *s, const struct apprai
 		challenge = json_member(en->structured, "challenge_token");
 	if (challenge == NULL || challenge->type != JSON_STRING)
 		return 0;
-	if (mint_check_challenge(s->mint, bytes_of(challenge->text, challenge->text_len), r->now_unix,
-				 &why->cause) == 0)
+	if (mint_check_challenge(s->mint, bytes_of(challenge->text, challenge->text_len), r->now_unix, &why->cause) ==
+	    0)
 		return 0;
 	return refuse(why, REFUSE_CHALLENGE, at, "runtime_data.challenge_token");
 }
@@ -159,8 +158,7 @@ static int check_report_data(const struct appraise_entry *en, const struct check
 	if (bytes_equal(buf_bytes(&shown), buf_bytes(&expected)))
 		rc = 0;
 	else
-		err_set(e, ERR_TRUST,
-			"verify report data: REPORT_DATA is different from that in sample quote");
+		err_set(e, ERR_TRUST, "verify report data: REPORT_DATA is different from that in sample quote");
 out:
 	buf_release(&shown);
 	buf_release(&expected);
@@ -176,24 +174,21 @@ static int check_sample(const struct checked *c, struct err *e)
 		return err_set(e, ERR_PEER, "missing field `svn`");
 	if (measure == NULL)
 		return err_set(e, ERR_PEER, "missing field `measure_register`");
-	if (strlen(measure) != MEASURE_HEX_LEN ||
-	    strspn(measure, "0123456789abcdefABCDEF") != MEASURE_HEX_LEN)
+	if (strlen(measure) != MEASURE_HEX_LEN || strspn(measure, "0123456789abcdefABCDEF") != MEASURE_HEX_LEN)
 		return err_set(e, ERR_PEER, "measure_register: expected 32 bytes in hex");
 	if (eventlog != NULL && eventlog->type != JSON_NULL)
 		return err_set(e, ERR_TRUST, "cc_eventlog: the lab replays no event log");
 	return 0;
 }
 
-static int verify_evidence(const struct appraise_request *r, size_t at, const struct checked *c,
-			   struct refusal *why)
+static int verify_evidence(const struct appraise_request *r, size_t at, const struct checked *c, struct refusal *why)
 {
 	const struct appraise_entry *en = &r->entries[at];
 	bool sample = strcmp(en->tee, "sample") == 0;
 	struct err *e = &why->cause;
 
 	if (!sample && strcmp(en->tee, "sampledevice") != 0)
-		return refuse_because(why, REFUSE_VERIFIER, at, "evidence",
-				      "the lab knows sample evidence only");
+		return refuse_because(why, REFUSE_VERIFIER, at, "evidence", "the lab knows sample evidence only");
 	if (c->evidence->type != JSON_OBJECT) {
 		err_set(e, ERR_PEER, "evidence is no object");
 		return refuse(why, REFUSE_EVALUATION, at, NULL);
@@ -217,8 +212,7 @@ static bool is_known_policy(const struct appraise_service *s, const char *id)
 }
 
 /* EAR evaluates the first policy only, simple all of them. */
-static int check_policies(const struct appraise_service *s, const char *const *ids, size_t count,
-			  struct refusal *why)
+static int check_policies(const struct appraise_service *s, const char *const *ids, size_t count, struct refusal *why)
 {
 	size_t evaluated = s->form == TOKEN_EAR ? 1 : count;
 
@@ -231,17 +225,15 @@ static int check_policies(const struct appraise_service *s, const char *const *i
 	return 0;
 }
 
-static bool is_affirming(const struct appraise_service *s, const struct appraise_entry *en,
-			 const struct checked *c)
+static bool is_affirming(const struct appraise_service *s, const struct appraise_entry *en, const struct checked *c)
 {
 	const char *measure = json_string(json_member(c->evidence, "measure_register"));
 
-	return strcmp(en->tee, "sample") != 0 ||
-	       (measure != NULL && strcasecmp(measure, s->measurement) == 0);
+	return strcmp(en->tee, "sample") != 0 || (measure != NULL && strcasecmp(measure, s->measurement) == 0);
 }
 
-static int issue(const struct appraise_service *s, const struct appraise_request *r,
-		 const struct checked *checked, const struct dealt *d, struct buf *jwt, struct refusal *why)
+static int issue(const struct appraise_service *s, const struct appraise_request *r, const struct checked *checked,
+		 const struct dealt *d, struct buf *jwt, struct refusal *why)
 {
 	static const char *const by_default[] = { APPRAISE_DEFAULT_POLICY };
 	struct mint_entry entries[APPRAISE_ENTRIES_MAX];
@@ -284,8 +276,8 @@ static int issue(const struct appraise_service *s, const struct appraise_request
 	return 0;
 }
 
-int appraise(const struct appraise_service *s, const struct appraise_request *r, const struct dealt *d,
-	     struct buf *jwt, struct refusal *why)
+int appraise(const struct appraise_service *s, const struct appraise_request *r, const struct dealt *d, struct buf *jwt,
+	     struct refusal *why)
 {
 	struct checked checked[APPRAISE_ENTRIES_MAX] = { 0 };
 	int rc = 0;

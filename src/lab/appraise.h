@@ -77,8 +77,8 @@ struct refusal {
 };
 
 /* Appends the token, or fills why. d holds the faults that this call was dealt. */
-int appraise(const struct appraise_service *s, const struct appraise_request *r, const struct dealt *d,
-	     struct buf *jwt, struct refusal *why) MUST_CHECK;
+int appraise(const struct appraise_service *s, const struct appraise_request *r, const struct dealt *d, struct buf *jwt,
+	     struct refusal *why) MUST_CHECK;
 
 /* Whether a service of this kind knows a TEE of this name. */
 bool appraise_is_tee(const char *name, bool knows_sampledevice);

@@ -272,9 +272,8 @@ out:
 
 static void refuse_too_large(struct grpc_stream *s, uint32_t len)
 {
-	char *text =
-		mem_format("Error, decoded message length too large: found %u bytes, the limit is: %u bytes",
-			   len, MESSAGE_MAX);
+	char *text = mem_format("Error, decoded message length too large: found %u bytes, the limit is: %u bytes", len,
+				MESSAGE_MAX);
 
 	refuse(s, GRPC_OUT_OF_RANGE, text);
 	free(text);
@@ -294,8 +293,8 @@ static bool unwrap_message(struct grpc_stream *s, struct bytes *message)
 	} else if (compressed != 0) {
 		refuse(s, GRPC_INTERNAL,
 		       compressed == 1 ? "protocol error: received message with compressed-flag but no "
-					 "grpc-encoding was specified" :
-					 "protocol error: received message with invalid compression flag");
+					 "grpc-encoding was specified"
+				       : "protocol error: received message with invalid compression flag");
 	} else if (r.failed || s->too_large || reader_left(&r) != len) {
 		refuse(s, GRPC_INTERNAL, "Unexpected EOF decoding stream.");
 	} else {
@@ -399,8 +398,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *owner)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+		     const uint8_t *value, size_t value_len, uint8_t flags, void *owner)
 {
 	struct grpc_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 
@@ -419,8 +418,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
-		   void *owner)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *owner)
 {
 	struct grpc_conn *g = owner;
 	struct grpc_stream *s = nghttp2_session_get_stream_user_data(session, id);
@@ -545,7 +543,7 @@ static void on_closed(struct conn *c)
 {
 	struct grpc_conn *g = grpc_conn_of(c);
 
-	LIST_EACH(link, &g->streams)
+	LIST_EACH (link, &g->streams)
 		stream_free(container_of(link, struct grpc_stream, link));
 	nghttp2_session_del(g->session);
 	free(g);

@@ -96,8 +96,7 @@ static int take_new_entry(struct as_protobuf *p, size_t at, struct appraise_entr
 		.tee = m->tee,
 		.evidence = m->evidence,
 		.hash_name = none_if_empty(m->runtime_data_hash_algorithm),
-		.has_init_data =
-			m->init_data_case != AS_V1_6_0__INDIVIDUAL_ATTESTATION_REQUEST__INIT_DATA__NOT_SET,
+		.has_init_data = m->init_data_case != AS_V1_6_0__INDIVIDUAL_ATTESTATION_REQUEST__INIT_DATA__NOT_SET,
 	};
 	if (m->runtime_data_case == AS_V1_6_0__INDIVIDUAL_ATTESTATION_REQUEST__RUNTIME_DATA_RAW_RUNTIME_DATA)
 		raw = m->raw_runtime_data;
@@ -157,8 +156,8 @@ static bool unpack_old_form(struct as_protobuf *p, struct bytes message)
 	return p->old_form != NULL && is_name(p->old_form->tee);
 }
 
-struct as_protobuf *as_protobuf_parse(struct bytes message, enum as_layouts known,
-				      struct appraise_request *out, enum as_layout *layout, struct err *e)
+struct as_protobuf *as_protobuf_parse(struct bytes message, enum as_layouts known, struct appraise_request *out,
+				      enum as_layout *layout, struct err *e)
 {
 	struct as_protobuf *p = mem_new_of(struct as_protobuf);
 	int rc;
@@ -171,9 +170,8 @@ struct as_protobuf *as_protobuf_parse(struct bytes message, enum as_layouts know
 		rc = take_old_form(p, out, e);
 	} else {
 		rc = err_set(e, ERR_PEER, "failed to decode Protobuf message: AttestationRequest.%s",
-			     known == AS_ONLY_V1_5_2 ?
-				     "tee: invalid string value: data is not UTF-8 encoded" :
-				     "verification_requests: invalid wire type value: 7");
+			     known == AS_ONLY_V1_5_2 ? "tee: invalid string value: data is not UTF-8 encoded"
+						     : "verification_requests: invalid wire type value: 7");
 	}
 	if (rc == 0)
 		return p;

@@ -23,8 +23,8 @@ enum as_layouts { AS_BOTH_LAYOUTS, AS_ONLY_V1_6_0, AS_ONLY_V1_5_2 };
  * gives what holds the request, which borrows from it; as_protobuf_free(). Fails with ERR_PEER when it cannot
  * be decoded, with ERR_TRUST when a member's content is refused, and with ERR_LIMIT.
  */
-struct as_protobuf *as_protobuf_parse(struct bytes message, enum as_layouts known,
-				      struct appraise_request *out, enum as_layout *layout, struct err *e);
+struct as_protobuf *as_protobuf_parse(struct bytes message, enum as_layouts known, struct appraise_request *out,
+				      enum as_layout *layout, struct err *e);
 void as_protobuf_free(struct as_protobuf *p);
 
 /* Appends an AttestationResponse. */

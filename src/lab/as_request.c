@@ -43,8 +43,7 @@ static int parse_runtime_data(const struct json *j, struct appraise_entry *out, 
 	else if (out->raw != NULL)
 		out->runtime = RUNTIME_RAW;
 	else
-		return err_set(e, ERR_PEER,
-			       "unknown variant for `runtime_data`, expected `raw` or `structured`");
+		return err_set(e, ERR_PEER, "unknown variant for `runtime_data`, expected `raw` or `structured`");
 	return 0;
 }
 
@@ -55,8 +54,7 @@ static int parse_entry(const struct json *j, struct appraise_entry *out, struct 
 	*out = (struct appraise_entry){ .runtime = RUNTIME_NONE };
 	if (j->type != JSON_OBJECT)
 		return err_set(e, ERR_PEER, "invalid type, expected an object");
-	if (required_string(j, "tee", &out->tee, e) < 0 ||
-	    required_string(j, "evidence", &out->evidence, e) < 0)
+	if (required_string(j, "tee", &out->tee, e) < 0 || required_string(j, "evidence", &out->evidence, e) < 0)
 		return -1;
 	out->has_init_data = !is_null(json_member(j, "init_data"));
 	if (!is_null(hash) && required_string(j, "runtime_data_hash_algorithm", &out->hash_name, e) < 0)
@@ -101,8 +99,7 @@ static int parse_policy_ids(const struct json *j, struct appraise_request *out, 
 	return 0;
 }
 
-int as_request_from_json(const struct json *j, enum as_layout layout, struct appraise_request *out,
-			 struct err *e)
+int as_request_from_json(const struct json *j, enum as_layout layout, struct appraise_request *out, struct err *e)
 {
 	out->entry_count = 0;
 	out->policy_count = 0;

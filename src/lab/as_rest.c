@@ -32,11 +32,9 @@ static const struct problem invalid_json = { 400, "BadRequest", "AS.REQUEST.INVA
 static const struct problem problems[] = {
 	[REFUSE_ENCODING] = { 400, "BadRequest", "AS.EVIDENCE.INVALID_ENCODING",
 			      "The evidence is not valid base64url." },
-	[REFUSE_FORMAT] = { 400, "BadRequest", "AS.EVIDENCE.INVALID_FORMAT",
-			    "The evidence is not valid JSON." },
+	[REFUSE_FORMAT] = { 400, "BadRequest", "AS.EVIDENCE.INVALID_FORMAT", "The evidence is not valid JSON." },
 	[REFUSE_TEE] = { 400, "BadRequest", "AS.REQUEST.UNSUPPORTED_TEE", "The TEE type is not supported." },
-	[REFUSE_ARGUMENT] = { 400, "BadRequest", "AS.REQUEST.INVALID_ARGUMENT",
-			      "A request argument is invalid." },
+	[REFUSE_ARGUMENT] = { 400, "BadRequest", "AS.REQUEST.INVALID_ARGUMENT", "A request argument is invalid." },
 	[REFUSE_CHALLENGE] = { 401, "Unauthorized", "AS.CHALLENGE.INVALID_TOKEN",
 			       "The challenge token is invalid or expired." },
 	[REFUSE_VERIFIER] = { 422, "UnprocessableEntity", "AS.EVIDENCE.VERIFICATION_FAILED",
@@ -233,8 +231,7 @@ static const struct endpoint {
 	const char *method;
 	const char *allow;
 	struct http_route route;
-	void (*answer)(struct lab *lab, const struct http_request *r, const struct dealt *d,
-		       struct http_reply *reply);
+	void (*answer)(struct lab *lab, const struct http_request *r, const struct dealt *d, struct http_reply *reply);
 } endpoints[] = {
 	{ "/attestation", "POST", "allow: POST\r\n", { CALL_TOKEN, "attestation" }, answer_attestation },
 	{ "/challenge", "POST", "allow: POST\r\n", { CALL_CHALLENGE, "challenge" }, answer_challenge },
@@ -254,12 +251,11 @@ static struct http_route route(const struct http_request *r)
 {
 	const struct endpoint *ep = find_endpoint(r);
 
-	return ep != NULL && strcmp(r->method, ep->method) == 0 ? ep->route :
-								  (struct http_route){ CALL_OTHER, "other" };
+	return ep != NULL && strcmp(r->method, ep->method) == 0 ? ep->route
+								: (struct http_route){ CALL_OTHER, "other" };
 }
 
-static void answer(struct lab *lab, const struct http_request *r, const struct dealt *d,
-		   struct http_reply *reply)
+static void answer(struct lab *lab, const struct http_request *r, const struct dealt *d, struct http_reply *reply)
 {
 	const struct endpoint *ep = find_endpoint(r);
 

@@ -43,8 +43,7 @@ static void decode_form(const char *text, size_t len, struct buf *out)
 
 		if (c == '+') {
 			c = ' ';
-		} else if (c == '%' && len - i > 2 && hex_digit(text[i + 1]) >= 0 &&
-			   hex_digit(text[i + 2]) >= 0) {
+		} else if (c == '%' && len - i > 2 && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0) {
 			c = (char)(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
 			i += 2;
 		}
@@ -137,8 +136,7 @@ static void answer_info(const struct http_request *r, const struct dealt *d, str
 	}
 	reply->status = 200;
 	reply->type = "application/json";
-	buf_append_str(&reply->body,
-		       "{\"version\":\"tng lab\",\"tee\":\"" SAMPLE_TEE "\",\"additional_tees\":[]}");
+	buf_append_str(&reply->body, "{\"version\":\"tng lab\",\"tee\":\"" SAMPLE_TEE "\",\"additional_tees\":[]}");
 }
 
 static void answer_evidence(const struct http_request *r, const struct dealt *d, struct http_reply *reply)
@@ -197,12 +195,10 @@ static struct http_route route(const struct http_request *r)
 {
 	const struct endpoint *ep = find_endpoint(r);
 
-	return ep != NULL && strcmp(r->method, "GET") == 0 ? ep->route :
-							     (struct http_route){ CALL_OTHER, "other" };
+	return ep != NULL && strcmp(r->method, "GET") == 0 ? ep->route : (struct http_route){ CALL_OTHER, "other" };
 }
 
-static void answer(struct lab *lab, const struct http_request *r, const struct dealt *d,
-		   struct http_reply *reply)
+static void answer(struct lab *lab, const struct http_request *r, const struct dealt *d, struct http_reply *reply)
 {
 	const struct endpoint *ep = find_endpoint(r);
 

@@ -111,8 +111,7 @@ static void listener_init(struct listener *l, struct loop *loop, const struct co
 	timer_init(&l->retry, on_accept_again);
 }
 
-int listener_open_tcp(struct listener *l, struct loop *loop, uint16_t port, const struct conn_ops *ops,
-		      struct err *e)
+int listener_open_tcp(struct listener *l, struct loop *loop, uint16_t port, const struct conn_ops *ops, struct err *e)
 {
 	listener_init(l, loop, ops);
 	l->port = port;
@@ -141,7 +140,7 @@ void listener_down(struct listener *l)
 	l->watch.fd = -1;
 	if (l->path != NULL)
 		unlink(l->path);
-	LIST_EACH(link, &l->conns)
+	LIST_EACH (link, &l->conns)
 		conn_reset(container_of(link, struct conn, link));
 }
 
@@ -159,7 +158,7 @@ void listener_close(struct listener *l)
 	if (l->loop == NULL)
 		return;
 	listener_down(l);
-	LIST_EACH(link, &l->conns)
+	LIST_EACH (link, &l->conns)
 		conn_dispose(container_of(link, struct conn, link));
 	free(l->path);
 	*l = (struct listener){ 0 };

@@ -42,8 +42,7 @@ static int command_stats(struct lab *lab, const struct json *j, struct buf *out,
 	buf_append_str(out, "{\"ok\":true");
 	for (unsigned i = 0; i < TARGET_COUNT; i++) {
 		buf_format(out, ",\"%s\":", target_name(i));
-		target_format(&lab->targets[i], lab->listeners[i].accepted, lab->listeners[i].conn_count,
-			      out);
+		target_format(&lab->targets[i], lab->listeners[i].accepted, lab->listeners[i].conn_count, out);
 	}
 	buf_append_str(out, "}\n");
 	return 0;

@@ -49,12 +49,8 @@ static const struct kind_spec {
 };
 
 static const char *const call_names[CALL_KINDS] = {
-	[CALL_TEE] = "tee",
-	[CALL_EVIDENCE] = "evidence",
-	[CALL_DEVICE] = "device",
-	[CALL_TOKEN] = "token",
-	[CALL_CHALLENGE] = "challenge",
-	[CALL_CERTIFICATE] = "certificate",
+	[CALL_TEE] = "tee",	[CALL_EVIDENCE] = "evidence",	[CALL_DEVICE] = "device",
+	[CALL_TOKEN] = "token", [CALL_CHALLENGE] = "challenge", [CALL_CERTIFICATE] = "certificate",
 	[CALL_OTHER] = "other",
 };
 
@@ -170,8 +166,7 @@ static bool kind_from_name(const char *name, enum fault_kind *kind)
 	return false;
 }
 
-static int parse_member(const struct json *j, const char *name, int64_t min, int64_t max, uint64_t *out,
-			struct err *e)
+static int parse_member(const struct json *j, const char *name, int64_t min, int64_t max, uint64_t *out, struct err *e)
 {
 	const struct json *m = json_member(j, name);
 	int64_t value;
@@ -179,8 +174,8 @@ static int parse_member(const struct json *j, const char *name, int64_t min, int
 	if (m == NULL)
 		return 0;
 	if (!json_integer(m, min, max, &value))
-		return err_set(e, ERR_CONFIG, "%s: expected an integer from %lld to %lld", name,
-			       (long long)min, (long long)max);
+		return err_set(e, ERR_CONFIG, "%s: expected an integer from %lld to %lld", name, (long long)min,
+			       (long long)max);
 	*out = (uint64_t)value;
 	return 0;
 }
@@ -199,8 +194,7 @@ static int parse_only(const struct json *j, int *out, struct err *e)
 			return 0;
 		}
 	}
-	return err_set(e, ERR_CONFIG,
-		       "call: expected tee, evidence, device, token, challenge, certificate or other");
+	return err_set(e, ERR_CONFIG, "call: expected tee, evidence, device, token, challenge, certificate or other");
 }
 
 static int parse_target(const struct json *j, enum target_id *id, struct err *e)
@@ -244,8 +238,8 @@ int fault_parse(const struct json *j, struct fault *out, uint32_t *targets, stru
 	out->bytes = out->kind == FAULT_HUGE ? FAULT_HUGE_BYTES : 0;
 	if (parse_target(j, &id, e) < 0 || parse_only(j, &out->only, e) < 0 ||
 	    parse_member(j, "ms", 0, FAULT_MS_MAX, &out->ms, e) < 0 ||
-	    parse_member(j, "bytes", 0, out->kind == FAULT_HUGE ? FAULT_HUGE_BYTES_MAX : EVIDENCE_SIZE_MAX,
-			 &out->bytes, e) < 0 ||
+	    parse_member(j, "bytes", 0, out->kind == FAULT_HUGE ? FAULT_HUGE_BYTES_MAX : EVIDENCE_SIZE_MAX, &out->bytes,
+			 e) < 0 ||
 	    parse_member(j, "count", 1, INT32_MAX, &out->left, e) < 0)
 		return -1;
 	if (out->kind == FAULT_DOWN && (out->left != 0 || out->only >= 0))
@@ -360,7 +354,7 @@ size_t target_release_held(struct target *t)
 
 	if (t->fault.kind == FAULT_HOLD)
 		t->fault = (struct fault){ 0 };
-	LIST_EACH(link, &t->held) {
+	LIST_EACH (link, &t->held) {
 		struct pending *p = container_of(link, struct pending, link);
 
 		if (!p->held)

@@ -73,10 +73,8 @@ void http_conn_closed(struct conn *c)
 static void set_phase(struct http_conn *h, enum phase phase)
 {
 	static const unsigned deadlines_ms[] = {
-		[PHASE_NEW] = HTTP_HEAD_TIMEOUT_MS,
-		[PHASE_HEAD] = HTTP_HEAD_TIMEOUT_MS,
-		[PHASE_BODY] = HTTP_BODY_TIMEOUT_MS,
-		[PHASE_ANSWER] = 0,
+		[PHASE_NEW] = HTTP_HEAD_TIMEOUT_MS,  [PHASE_HEAD] = HTTP_HEAD_TIMEOUT_MS,
+		[PHASE_BODY] = HTTP_BODY_TIMEOUT_MS, [PHASE_ANSWER] = 0,
 		[PHASE_IDLE] = HTTP_IDLE_TIMEOUT_MS,
 	};
 	bool from_start = h->phase == PHASE_NEW && phase == PHASE_HEAD;

@@ -38,8 +38,7 @@ struct http_component {
 	enum target_id target;
 	size_t body_max;
 	struct http_route (*route)(const struct http_request *r);
-	void (*answer)(struct lab *lab, const struct http_request *r, const struct dealt *d,
-		       struct http_reply *reply);
+	void (*answer)(struct lab *lab, const struct http_request *r, const struct dealt *d, struct http_reply *reply);
 
 	/* The body is over body_max; NULL: 413. */
 	void (*too_large)(const struct http_request *r, struct http_reply *reply);

@@ -196,8 +196,7 @@ static bool has_word(const struct http_request *r, const char *name, const char 
 		while (found) {
 			struct bytes one = trim(split(&rest, ",", &found));
 
-			if (one.len == strlen(word) &&
-			    strncasecmp((const char *)one.data, word, one.len) == 0)
+			if (one.len == strlen(word) && strncasecmp((const char *)one.data, word, one.len) == 0)
 				return true;
 		}
 	}

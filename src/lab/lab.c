@@ -164,11 +164,9 @@ static int listen_all(struct running *r, const struct lab_options *o, struct err
 		return err_wrap(e, "attestation agent");
 	if (listener_open_tcp(&lab->listeners[TARGET_ASR], lab->loop, o->asr_port, &asr_server, e) < 0)
 		return err_wrap(e, "API server");
-	if (listener_open_tcp(&lab->listeners[TARGET_AS_REST], lab->loop, o->as_rest_port, &as_rest_server,
-			      e) < 0)
+	if (listener_open_tcp(&lab->listeners[TARGET_AS_REST], lab->loop, o->as_rest_port, &as_rest_server, e) < 0)
 		return err_wrap(e, "attestation service over HTTP");
-	if (listener_open_tcp(&lab->listeners[TARGET_AS_GRPC], lab->loop, o->as_grpc_port, &as_grpc_server,
-			      e) < 0)
+	if (listener_open_tcp(&lab->listeners[TARGET_AS_GRPC], lab->loop, o->as_grpc_port, &as_grpc_server, e) < 0)
 		return err_wrap(e, "attestation service over gRPC");
 	if (listen_unix(r, &lab->control, CONTROL_SOCKET, &control_server, e) < 0)
 		return err_wrap(e, "control socket");

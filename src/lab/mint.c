@@ -262,12 +262,10 @@ static void append_submod(const struct mint_options *o, const struct mint_entry 
 {
 	const char *sep = "";
 
-	buf_format(out,
-		   "{\"ear.status\":\"%s\",\"ear.trustworthiness-vector\":%s,\"ear.appraisal-policy-id\":",
+	buf_format(out, "{\"ear.status\":\"%s\",\"ear.trustworthiness-vector\":%s,\"ear.appraisal-policy-id\":",
 		   en->affirming ? "affirming" : "contraindicated",
-		   en->affirming ?
-			   "{\"configuration\":2,\"executables\":2,\"file-system\":2,\"hardware\":2}" :
-			   "{\"configuration\":36,\"executables\":33,\"file-system\":35,\"hardware\":97}");
+		   en->affirming ? "{\"configuration\":2,\"executables\":2,\"file-system\":2,\"hardware\":2}"
+				 : "{\"configuration\":36,\"executables\":33,\"file-system\":35,\"hardware\":97}");
 	json_append_string(out, bytes_str(o->wrong_policy ? "another-policy" : o->policy_ids[0]));
 	buf_append_str(out, ",\"ear.veraison.annotated-evidence\":{");
 	if (!is_device(en)) {
@@ -431,11 +429,10 @@ int mint_challenge(const struct mint *m, int64_t now_unix, struct buf *out, stru
 		return err_set(e, ERR_CONFIG, "no signer for challenges");
 	random_bytes(random, sizeof(random));
 	base64_encode(bytes_of(random, sizeof(random)), &nonce);
-	buf_format(&claims, "{\"nonce\":\"%s\",\"iat\":%lld,\"exp\":%lld}", buf_str(&nonce),
-		   (long long)now_unix, (long long)now_unix + CHALLENGE_LIFETIME_S);
+	buf_format(&claims, "{\"nonce\":\"%s\",\"iat\":%lld,\"exp\":%lld}", buf_str(&nonce), (long long)now_unix,
+		   (long long)now_unix + CHALLENGE_LIFETIME_S);
 	buf_append_str(out, "{\"extra-params\":{\"jwt\":\"");
-	rc = jwt_sign(bytes_str(CHALLENGE_HEADER), buf_bytes(&claims), m->leaf_key[TOKEN_SIMPLE], "RS384",
-		      out, e);
+	rc = jwt_sign(bytes_str(CHALLENGE_HEADER), buf_bytes(&claims), m->leaf_key[TOKEN_SIMPLE], "RS384", out, e);
 	buf_format(out, "\"},\"nonce\":\"%s\"}", buf_str(&nonce));
 	buf_release(&nonce);
 	buf_release(&claims);
@@ -468,8 +465,7 @@ int mint_check_challenge(const struct mint *m, struct bytes jwt, int64_t now_uni
 	if (jwt_split(jwt, &parts, e) < 0)
 		return -1;
 	/* The algorithm is ours whatever the header says: only one key signs these. */
-	if (key_jws_verify(m->leaf_key[TOKEN_SIMPLE], "RS384", parts.signed_text, buf_bytes(&parts.signature),
-			   e) == 0)
+	if (key_jws_verify(m->leaf_key[TOKEN_SIMPLE], "RS384", parts.signed_text, buf_bytes(&parts.signature), e) == 0)
 		rc = check_challenge_claims(buf_bytes(&parts.payload), now_unix, e);
 	jwt_release(&parts);
 	return rc;

@@ -31,8 +31,8 @@ void counters_format(struct counters *const *blocks, size_t count, struct buf *o
 		buf_format(out, "%s%s=%llu", i == 0 ? "" : " ", plain[i].name,
 			   (unsigned long long)sum(blocks, count, plain[i].offset));
 	for (int r = 0; r < REASON_COUNT; r++) {
-		uint64_t n = sum(blocks, count,
-				 offsetof(struct counters, ends) + (size_t)r * sizeof(atomic_uint_fast64_t));
+		uint64_t n =
+			sum(blocks, count, offsetof(struct counters, ends) + (size_t)r * sizeof(atomic_uint_fast64_t));
 
 		if (n > 0)
 			buf_format(out, " end_%s=%llu", reason_word(r), (unsigned long long)n);

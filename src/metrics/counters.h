@@ -17,7 +17,7 @@ struct counters {
 	atomic_uint_fast64_t flows_active;
 	atomic_uint_fast64_t bytes_to_far;
 	atomic_uint_fast64_t bytes_to_near;
-	atomic_uint_fast64_t handshakes;  /* that ended well */
+	atomic_uint_fast64_t handshakes;   /* that ended well */
 	atomic_uint_fast64_t verdict_hits; /* handshakes that a cached verdict served */
 	atomic_uint_fast64_t ends[REASON_COUNT];
 };

@@ -181,8 +181,8 @@ static void on_task(struct task *t)
 	r->events->finished(r->events, r->end);
 }
 
-void relay_start(struct relay *r, struct worker *w, struct stream *near, struct stream *far,
-		 unsigned linger_ms, struct relay_events *events)
+void relay_start(struct relay *r, struct worker *w, struct stream *near, struct stream *far, unsigned linger_ms,
+		 struct relay_events *events)
 {
 	*r = (struct relay){ .worker = w, .near = near, .far = far, .events = events, .linger_ms = linger_ms };
 	r->near_events.ready = near_ready;

@@ -46,9 +46,9 @@ struct relay {
 	struct relay_events *events;
 	struct stream_events near_events;
 	struct stream_events far_events;
-	struct task task;	   /* goes on where a turn stopped, or tells the end */
-	struct timer linger;	   /* both have ended, but one does not read our last bytes */
-	uint64_t moved_ms; /* loop time of the last byte in either direction, for the owner's idle limit */
+	struct task task;    /* goes on where a turn stopped, or tells the end */
+	struct timer linger; /* both have ended, but one does not read our last bytes */
+	uint64_t moved_ms;   /* loop time of the last byte in either direction, for the owner's idle limit */
 	struct pipe to_far;
 	struct pipe to_near;
 	unsigned linger_ms;
@@ -60,8 +60,8 @@ struct relay {
  * keeps both streams, whose events it takes over, and events. linger_ms: how long a side may take to read the last
  * bytes when both directions have ended.
  */
-void relay_start(struct relay *r, struct worker *w, struct stream *near, struct stream *far,
-		 unsigned linger_ms, struct relay_events *events);
+void relay_start(struct relay *r, struct worker *w, struct stream *near, struct stream *far, unsigned linger_ms,
+		 struct relay_events *events);
 
 /* Closes both streams now, also when the end was found out but not yet told. finished is not called. */
 void relay_cancel(struct relay *r, enum stream_close how);

@@ -15,20 +15,19 @@
 
 #define NUMBER_MAX 10000000
 
-static const char usage[] =
-	"usage: schedules --listen PORT --connect PORT [OPTION...]   run them: service at PORT, "
-	"relay at PORT\n"
-	"       schedules --show [OPTION...]                         say what they would do\n"
-	"  --seed N       which schedules (default 1)\n"
-	"  --first N      number of the first connection (default 0)\n"
-	"  --count N      of connections (default 100)\n"
-	"  --parallel N   at the same time (default 32)\n"
-	"  --seconds N    begin nothing new after that time\n"
-	"  --deadline N   seconds in which each connection ends (default 30)\n"
-	"  --no-resets    all ends shut down cleanly\n"
-	"  --rough        small receive buffers, and a reset in most connections\n"
-	"0: all were as they should be; 1: not; 2: could not be tried.\n"
-	"One connection again: --seed N --first NUMBER --count 1\n";
+static const char usage[] = "usage: schedules --listen PORT --connect PORT [OPTION...]   run them: service at PORT, "
+			    "relay at PORT\n"
+			    "       schedules --show [OPTION...]                         say what they would do\n"
+			    "  --seed N       which schedules (default 1)\n"
+			    "  --first N      number of the first connection (default 0)\n"
+			    "  --count N      of connections (default 100)\n"
+			    "  --parallel N   at the same time (default 32)\n"
+			    "  --seconds N    begin nothing new after that time\n"
+			    "  --deadline N   seconds in which each connection ends (default 30)\n"
+			    "  --no-resets    all ends shut down cleanly\n"
+			    "  --rough        small receive buffers, and a reset in most connections\n"
+			    "0: all were as they should be; 1: not; 2: could not be tried.\n"
+			    "One connection again: --seed N --first NUMBER --count 1\n";
 
 struct arguments {
 	struct schedules_options run;
@@ -73,18 +72,12 @@ static bool parse_argument(struct schedules_options *o, const char *name, const 
 static bool parse_arguments(struct arguments *a, int argc, char **argv)
 {
 	static const struct option names[] = {
-		{"listen", required_argument, NULL, 'v'},
-		{"connect", required_argument, NULL, 'v'},
-		{"seed", required_argument, NULL, 'v'},
-		{"first", required_argument, NULL, 'v'},
-		{"count", required_argument, NULL, 'v'},
-		{"parallel", required_argument, NULL, 'v'},
-		{"seconds", required_argument, NULL, 'v'},
-		{"deadline", required_argument, NULL, 'v'},
-		{"no-resets", no_argument, NULL, 'r'},
-		{"rough", no_argument, NULL, 'g'},
-		{"show", no_argument, NULL, 's'},
-		{NULL, 0, NULL, 0},
+		{ "listen", required_argument, NULL, 'v' },  { "connect", required_argument, NULL, 'v' },
+		{ "seed", required_argument, NULL, 'v' },    { "first", required_argument, NULL, 'v' },
+		{ "count", required_argument, NULL, 'v' },   { "parallel", required_argument, NULL, 'v' },
+		{ "seconds", required_argument, NULL, 'v' }, { "deadline", required_argument, NULL, 'v' },
+		{ "no-resets", no_argument, NULL, 'r' },     { "rough", no_argument, NULL, 'g' },
+		{ "show", no_argument, NULL, 's' },	     { NULL, 0, NULL, 0 },
 	};
 	int at;
 	int c;
@@ -108,7 +101,7 @@ static void show(const struct schedules_options *o)
 		struct plan client;
 		struct plan service;
 
-		plan_make(&client, &service, o->seed, number, (struct plan_kind){o->resets, o->rough});
+		plan_make(&client, &service, o->seed, number, (struct plan_kind){ o->resets, o->rough });
 		printf("connection %u\n", number);
 		plan_print(stdout, "client", &client);
 		plan_print(stdout, "service", &service);
@@ -117,23 +110,17 @@ static void show(const struct schedules_options *o)
 
 static void print_result(const struct schedules_options *o, const struct schedules_result *r)
 {
-	printf("{\"seed\": %" PRIu64 ", \"connections\": %" PRIu64 ", \"unseen\": %" PRIu64
-	       ", \"resets\": %" PRIu64 ", \"resets_seen\": %" PRIu64 ", \"resets_lost\": %" PRIu64
-	       ", \"bytes\": %" PRIu64
+	printf("{\"seed\": %" PRIu64 ", \"connections\": %" PRIu64 ", \"unseen\": %" PRIu64 ", \"resets\": %" PRIu64
+	       ", \"resets_seen\": %" PRIu64 ", \"resets_lost\": %" PRIu64 ", \"bytes\": %" PRIu64
 	       ", \"failures\": %" PRIu64 ", \"seconds\": %.3f}\n",
-	       o->seed, r->connections, r->unseen, r->resets, r->resets_seen, r->resets_lost,
-	       r->bytes, r->failures,
+	       o->seed, r->connections, r->unseen, r->resets, r->resets_seen, r->resets_lost, r->bytes, r->failures,
 	       (double)r->ms * 1e-3);
 }
 
 int main(int argc, char **argv)
 {
 	struct arguments a = {
-		.run = {.seed = 1,
-			.count = 100,
-			.parallel = 32,
-			.deadline_ms = 30000,
-			.resets = true},
+		.run = { .seed = 1, .count = 100, .parallel = 32, .deadline_ms = 30000, .resets = true },
 	};
 	struct schedules_result result;
 	int rc;

@@ -61,8 +61,7 @@ static size_t compare_bytes(const uint8_t *a, const uint8_t *b, size_t len)
 	return same;
 }
 
-size_t payload_compare(const uint8_t *data, size_t len, uint64_t name, bool upwards,
-		       uint64_t offset)
+size_t payload_compare(const uint8_t *data, size_t len, uint64_t name, bool upwards, uint64_t offset)
 {
 	uint8_t wanted[4096];
 

@@ -28,8 +28,7 @@ bool payload_read_name(const uint8_t head[PAYLOAD_NAME_SIZE], uint64_t seed, uin
 void payload_fill(uint8_t *out, size_t len, uint64_t name, bool upwards, uint64_t offset);
 
 /* How many bytes of data are as they should be; len when all. */
-size_t payload_compare(const uint8_t *data, size_t len, uint64_t name, bool upwards,
-		       uint64_t offset);
+size_t payload_compare(const uint8_t *data, size_t len, uint64_t name, bool upwards, uint64_t offset);
 
 /* A good mix of its argument's bits. */
 uint64_t payload_mix(uint64_t x);

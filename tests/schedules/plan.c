@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "payload.h"
 
-#define PIECE_MAX  400000
+#define PIECE_MAX 400000
 #define PIECES_MAX 600 /* in a step of reading: each is a system call */
 
 struct dice {
@@ -53,7 +53,7 @@ static uint32_t draw_pause(struct dice *d, uint32_t longest_ms)
 
 static uint32_t draw_len(struct dice *d)
 {
-	static const uint32_t edges[] = {16384, 32768, 65536, 131072, 16384 - 9, 2 * 16384 - 9};
+	static const uint32_t edges[] = { 16384, 32768, 65536, 131072, 16384 - 9, 2 * 16384 - 9 };
 
 	switch (below(d, 8)) {
 	case 0:
@@ -92,7 +92,7 @@ static void draw_writes(struct dice *d, struct plan *p, uint32_t least)
 
 static uint32_t draw_piece(struct dice *d)
 {
-	static const uint32_t pieces[] = {1, 7, 100, 1460, 4096, 16384, 65536};
+	static const uint32_t pieces[] = { 1, 7, 100, 1460, 4096, 16384, 65536 };
 
 	return pieces[below(d, ARRAY_SIZE(pieces))];
 }
@@ -155,10 +155,9 @@ static uint32_t draw_buffer(struct dice *d, bool rough)
 	return one_in(d, 4) ? between(d, 8000, 60000) : 0;
 }
 
-void plan_make(struct plan *client, struct plan *service, uint64_t seed, uint32_t number,
-	       struct plan_kind kind)
+void plan_make(struct plan *client, struct plan *service, uint64_t seed, uint32_t number, struct plan_kind kind)
 {
-	struct dice d = {.state = payload_mix(payload_name(seed, number) + 1) | 1};
+	struct dice d = { .state = payload_mix(payload_name(seed, number) + 1) | 1 };
 
 	memset(client, 0, sizeof(*client));
 	memset(service, 0, sizeof(*service));

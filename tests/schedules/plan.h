@@ -19,8 +19,8 @@
 #include <stdio.h>
 
 #define PLAN_WRITES_MAX 9
-#define PLAN_READS_MAX	6
-#define PLAN_ALL	UINT32_MAX /* bytes of the last step of reading */
+#define PLAN_READS_MAX 6
+#define PLAN_ALL UINT32_MAX /* bytes of the last step of reading */
 
 struct plan_write {
 	uint32_t pause_ms;
@@ -61,8 +61,7 @@ struct plan_kind {
 	bool rough;  /* both ends most often have a small receive buffer, and a client most often resets */
 };
 
-void plan_make(struct plan *client, struct plan *service, uint64_t seed, uint32_t number,
-	       struct plan_kind kind);
+void plan_make(struct plan *client, struct plan *service, uint64_t seed, uint32_t number, struct plan_kind kind);
 
 /* In words, one line for each step. */
 void plan_print(FILE *out, const char *who, const struct plan *p);

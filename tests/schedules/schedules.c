@@ -10,10 +10,11 @@
  *   - when one end has reset, the other one does not see a clean end of what was not shut down;
  *   - each connection ends before its deadline.
  *
- * A reset may be lost, through nobody's fault: a receiver whose buffer shrinks drops bytes that are under way, the window
- * that it tells next ends before them, and a reset, which comes behind them, is outside of it (RFC 5961 section 3.2). Linux
- * then sends the reset where the window ends, but not when less than the window's scale is missing. So an end with a small
- * buffer whose other end has reset asks, at its deadline, by a keepalive: who has really reset answers by a reset.
+ * A reset may be lost, through nobody's fault: a receiver whose buffer shrinks drops bytes that are under way, the
+ * window that it tells next ends before them, and a reset, which comes behind them, is outside of it (RFC 5961
+ * section 3.2). Linux then sends the reset where the window ends, but not when less than the window's scale is missing.
+ * So an end with a small buffer whose other end has reset asks, at its deadline, by a keepalive: who has really reset
+ * answers by a reset.
  *
  * One thread, one epoll. Every end has its plan (plan.h) and goes on with it when its socket is
  * ready or a pause is over. A connection that the service has accepted is a guest until the name
@@ -39,15 +40,15 @@
 #include "plan.h"
 #include "sockets.h"
 
-#define SEND_SIZE     131072
-#define RECEIVE_SIZE  65536
+#define SEND_SIZE 131072
+#define RECEIVE_SIZE 65536
 #define TURN_RECEIVES 32
-#define EVENTS_SIZE   256
-#define LATE_MS	      500 /* for connections that may still reach the service */
-#define SCAN_MS	      250 /* between two looks at the deadlines */
-#define ASK_MS	      5000
-#define FAILURES_MAX  5	  /* that are told; after them nothing new is begun */
-#define NEVER	      UINT64_MAX
+#define EVENTS_SIZE 256
+#define LATE_MS 500 /* for connections that may still reach the service */
+#define SCAN_MS 250 /* between two looks at the deadlines */
+#define ASK_MS 5000
+#define FAILURES_MAX 5 /* that are told; after them nothing new is begun */
+#define NEVER UINT64_MAX
 
 enum watch_kind { WATCH_LISTENER, WATCH_GUEST, WATCH_END };
 
@@ -93,7 +94,7 @@ struct connection {
 	uint16_t port; /* the client's, as the log of the relay has it */
 	struct end client;
 	struct end service;
-	bool busy; /* counts for run.busy */
+	bool busy;  /* counts for run.busy */
 	bool asked; /* whether its peer is still there */
 };
 
@@ -143,10 +144,9 @@ static void print_end(const struct end *e)
 		printf("  the %s has not begun\n", name_of(e));
 		return;
 	}
-	printf("  the %s has written %" PRIu64 " (step %u), read %" PRIu64 " (step %u)%s%s%s%s\n",
-	       name_of(e), e->written, e->write_step, e->read, e->read_step,
-	       e->shut ? ", shut down" : "", e->end_seen ? ", seen the end" : "",
-	       e->reset ? ", reset" : "", e->reset_seen ? ", seen a reset" : "");
+	printf("  the %s has written %" PRIu64 " (step %u), read %" PRIu64 " (step %u)%s%s%s%s\n", name_of(e),
+	       e->written, e->write_step, e->read, e->read_step, e->shut ? ", shut down" : "",
+	       e->end_seen ? ", seen the end" : "", e->reset ? ", reset" : "", e->reset_seen ? ", seen a reset" : "");
 }
 
 static void close_end(struct end *e)
@@ -189,8 +189,8 @@ static void PRINTF_LIKE(3, 4) fail(struct run *r, struct connection *c, const ch
 
 	if (r->result->failures++ >= FAILURES_MAX)
 		goto out;
-	printf("FAILED seed %" PRIu64 " connection %u, from port %u, after %" PRIu64 " ms: ",
-	       r->options->seed, c->number, c->port, r->now_ms - c->client.started_ms);
+	printf("FAILED seed %" PRIu64 " connection %u, from port %u, after %" PRIu64 " ms: ", r->options->seed,
+	       c->number, c->port, r->now_ms - c->client.started_ms);
 	va_start(args, fmt);
 	vprintf(fmt, args);
 	va_end(args);
@@ -210,8 +210,8 @@ static void fail_guest(struct run *r, struct guest *g, const char *what)
 	unsigned shown = 0;
 
 	r->result->failures++;
-	printf("FAILED seed %" PRIu64 ", the service has %zu bytes of a name: %s; it may be",
-	       r->options->seed, g->len, what);
+	printf("FAILED seed %" PRIu64 ", the service has %zu bytes of a name: %s; it may be", r->options->seed, g->len,
+	       what);
 	LIST_EACH (l, &r->connections) {
 		struct connection *c = container_of(l, struct connection, link);
 
@@ -285,8 +285,7 @@ static bool take_bytes(struct run *r, struct end *e, size_t len)
 	size_t same = payload_compare(r->buffer, len, e->connection->name, from->upwards, e->read);
 
 	if (same < len) {
-		fail(r, e->connection, "the %s has read a wrong byte at %" PRIu64, name_of(e),
-		     e->read + same);
+		fail(r, e->connection, "the %s has read a wrong byte at %" PRIu64, name_of(e), e->read + same);
 		return false;
 	}
 	e->read += len;
@@ -308,8 +307,8 @@ static void see_end(struct run *r, struct end *e)
 		return;
 	}
 	if (e->read != from->written) {
-		fail(r, e->connection, "the %s sees an end after %" PRIu64 " bytes of %" PRIu64,
-		     name_of(e), e->read, from->written);
+		fail(r, e->connection, "the %s sees an end after %" PRIu64 " bytes of %" PRIu64, name_of(e), e->read,
+		     from->written);
 		return;
 	}
 	e->end_seen = true;
@@ -321,8 +320,7 @@ static void see_reset(struct run *r, struct end *e, int error)
 	ssize_t n;
 
 	if (!other_end(e)->reset) {
-		fail(r, e->connection, "the %s sees a reset that nobody made: %s", name_of(e),
-		     strerror(error));
+		fail(r, e->connection, "the %s sees a reset that nobody made: %s", name_of(e), strerror(error));
 		return;
 	}
 	while ((n = recv(e->watch.fd, r->buffer, RECEIVE_SIZE, 0)) > 0) {
@@ -349,8 +347,7 @@ static uint32_t read_size(const struct end *e)
 static void advance_reading(struct run *r, struct end *e, uint32_t len)
 {
 	e->step_read += len;
-	if (e->plan.reads[e->read_step].len == PLAN_ALL ||
-	    e->step_read < e->plan.reads[e->read_step].len)
+	if (e->plan.reads[e->read_step].len == PLAN_ALL || e->step_read < e->plan.reads[e->read_step].len)
 		return;
 	e->read_step++;
 	e->step_read = 0;
@@ -413,9 +410,8 @@ static void advance_writing(struct run *r, struct end *e, uint32_t len)
 		return;
 	e->write_step++;
 	e->step_written = 0;
-	e->write_at_ms = r->now_ms + (e->write_step < e->plan.writes_count
-					      ? e->plan.writes[e->write_step].pause_ms
-					      : e->plan.shutdown_pause_ms);
+	e->write_at_ms = r->now_ms + (e->write_step < e->plan.writes_count ? e->plan.writes[e->write_step].pause_ms
+									   : e->plan.shutdown_pause_ms);
 }
 
 /* Ends when nothing is writable: the kernel's buffer bounds it. */
@@ -429,8 +425,7 @@ static void run_writing(struct run *r, struct end *e)
 			shut_down(r, e);
 			return;
 		}
-		if (!e->writable || r->now_ms < e->write_at_ms ||
-		    e->read < e->plan.writes[e->write_step].after_read)
+		if (!e->writable || r->now_ms < e->write_at_ms || e->read < e->plan.writes[e->write_step].after_read)
 			return;
 		size = write_size(e);
 		payload_fill(r->buffer, size, e->connection->name, e->upwards, e->written);
@@ -476,8 +471,8 @@ static void start_end(struct run *r, struct end *e)
 	e->started = true;
 	e->started_ms = r->now_ms;
 	e->read_at_ms = r->now_ms + e->plan.reads[0].pause_ms;
-	e->write_at_ms = r->now_ms + (e->plan.writes_count > 0 ? e->plan.writes[0].pause_ms
-							       : e->plan.shutdown_pause_ms);
+	e->write_at_ms =
+		r->now_ms + (e->plan.writes_count > 0 ? e->plan.writes[0].pause_ms : e->plan.shutdown_pause_ms);
 }
 
 /* ---- beginnings ---- */
@@ -488,8 +483,7 @@ static void remember(struct run *r, struct connection *c)
 		uint32_t size = MAX(1024, 2 * c->number);
 
 		r->by_number = mem_resize(r->by_number, size * sizeof(*r->by_number));
-		memset(r->by_number + r->by_number_size, 0,
-		       (size - r->by_number_size) * sizeof(*r->by_number));
+		memset(r->by_number + r->by_number_size, 0, (size - r->by_number_size) * sizeof(*r->by_number));
 		r->by_number_size = size;
 	}
 	r->by_number[c->number] = c;
@@ -507,13 +501,13 @@ static void start_connection(struct run *r)
 	c->client.upwards = true;
 	c->service.watch.fd = -1;
 	plan_make(&c->client.plan, &c->service.plan, r->options->seed, c->number,
-		  (struct plan_kind){r->options->resets, r->options->rough});
+		  (struct plan_kind){ r->options->resets, r->options->rough });
 	c->busy = true;
 	r->busy++;
 	remember(r, c);
 	start_end(r, &c->client);
-	c->client.watch = (struct watch){
-		WATCH_END, socket_connect(r->options->connect, c->client.plan.receive_buffer)};
+	c->client.watch =
+		(struct watch){ WATCH_END, socket_connect(r->options->connect, c->client.plan.receive_buffer) };
 	if (c->client.watch.fd < 0) {
 		fail(r, c, "connect: %s", strerror(errno));
 		return;
@@ -537,7 +531,7 @@ static void claim(struct run *r, struct guest *g)
 		fail_guest(r, g, "claimed twice");
 		return;
 	}
-	c->service.watch = (struct watch){WATCH_END, g->watch.fd};
+	c->service.watch = (struct watch){ WATCH_END, g->watch.fd };
 	c->service.read = PAYLOAD_NAME_SIZE;
 	c->service.readable = true;
 	start_end(r, &c->service);
@@ -594,7 +588,7 @@ static void accept_guests(struct run *r)
 		if (fd < 0)
 			return;
 		g = mem_new_of(struct guest);
-		g->watch = (struct watch){WATCH_GUEST, fd};
+		g->watch = (struct watch){ WATCH_GUEST, fd };
 		g->deadline_ms = r->now_ms + r->options->deadline_ms;
 		list_append(&r->guests, &g->link);
 		socket_watch(r->epoll_fd, fd, &g->watch);
@@ -734,8 +728,8 @@ static void run_all(struct run *r)
 		while (begins_more(r) || r->busy > 0 || !list_is_empty(&r->guests))
 			turn(r);
 		idle_since_ms = r->now_ms;
-		while (r->busy == 0 && list_is_empty(&r->guests) &&
-		       !list_is_empty(&r->connections) && r->now_ms < idle_since_ms + LATE_MS)
+		while (r->busy == 0 && list_is_empty(&r->guests) && !list_is_empty(&r->connections) &&
+		       r->now_ms < idle_since_ms + LATE_MS)
 			turn(r);
 	} while (r->busy > 0 || !list_is_empty(&r->guests));
 }
@@ -759,7 +753,7 @@ int schedules_run(const struct schedules_options *options, struct schedules_resu
 	struct run *r = mem_new_of(struct run);
 	uint64_t began_ms = clock_ms();
 
-	*result = (struct schedules_result){0};
+	*result = (struct schedules_result){ 0 };
 	r->options = options;
 	r->result = result;
 	r->next = options->first;
@@ -772,7 +766,7 @@ int schedules_run(const struct schedules_options *options, struct schedules_resu
 	list_init(&r->ended);
 	list_init(&r->ended_guests);
 	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	r->listener = (struct watch){WATCH_LISTENER, socket_listen(options->listen)};
+	r->listener = (struct watch){ WATCH_LISTENER, socket_listen(options->listen) };
 	if (r->listener.fd < 0) {
 		perror("schedules: listen");
 		result->failures++;

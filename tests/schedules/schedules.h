@@ -28,7 +28,7 @@ struct schedules_result {
 	uint64_t resets;
 	uint64_t resets_seen;
 	uint64_t resets_lost; /* of them: only when the end had asked */
-	uint64_t bytes; /* compared, both directions */
+	uint64_t bytes;	      /* compared, both directions */
 	uint64_t failures;
 	uint64_t ms;
 };

@@ -78,7 +78,7 @@ int socket_connect(uint16_t port, uint32_t receive_buffer)
 
 uint16_t socket_port(int fd)
 {
-	struct sockaddr_in addr = {0};
+	struct sockaddr_in addr = { 0 };
 	socklen_t len = sizeof(addr);
 
 	return getsockname(fd, (struct sockaddr *)&addr, &len) == 0 ? ntohs(addr.sin_port) : 0;
@@ -91,7 +91,7 @@ void socket_set_receive_buffer(int fd, uint32_t size)
 
 void socket_set_reset(int fd)
 {
-	struct linger now = {.l_onoff = 1};
+	struct linger now = { .l_onoff = 1 };
 
 	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)) == 0)
 		return;

@@ -101,9 +101,10 @@ static void every_mistake_of_a_bad_one_is_told_and_nothing_printed(void **state)
 	(void)state;
 	assert_int_equal(o.status, 1);
 	assert_string_equal(o.out, "");
-	assert_string_equal(o.err, "--config-content:1:41: add_egress[0].mapping.in.port: expected 1 to 65535, found 0\n"
-				   "--config-content:1:81: add_egress[0].no_ra: expected true or false, found 1\n"
-				   "tng check: 2 mistakes in the configuration\n");
+	assert_string_equal(o.err,
+			    "--config-content:1:41: add_egress[0].mapping.in.port: expected 1 to 65535, found 0\n"
+			    "--config-content:1:81: add_egress[0].no_ra: expected true or false, found 1\n"
+			    "tng check: 2 mistakes in the configuration\n");
 	release(&o);
 }
 

@@ -85,12 +85,18 @@ static void help_and_version_are_asked_for_in_several_ways(void **state)
 		enum command command;
 		const char *topic;
 	} cases[] = {
-		{ "--help", COMMAND_HELP, NULL },	   { "-h", COMMAND_HELP, NULL },
-		{ "help", COMMAND_HELP, NULL },		   { "help launch", COMMAND_HELP, "launch" },
-		{ "help help", COMMAND_HELP, NULL },	   { "help lab", COMMAND_HELP, "lab" },
-		{ "launch --help", COMMAND_HELP, "launch" }, { "launch -c a -h", COMMAND_HELP, "launch" },
-		{ "check -h", COMMAND_HELP, "check" },	   { "--version", COMMAND_VERSION, NULL },
-		{ "-V", COMMAND_VERSION, NULL },	   { "launch --version", COMMAND_VERSION, "launch" },
+		{ "--help", COMMAND_HELP, NULL },
+		{ "-h", COMMAND_HELP, NULL },
+		{ "help", COMMAND_HELP, NULL },
+		{ "help launch", COMMAND_HELP, "launch" },
+		{ "help help", COMMAND_HELP, NULL },
+		{ "help lab", COMMAND_HELP, "lab" },
+		{ "launch --help", COMMAND_HELP, "launch" },
+		{ "launch -c a -h", COMMAND_HELP, "launch" },
+		{ "check -h", COMMAND_HELP, "check" },
+		{ "--version", COMMAND_VERSION, NULL },
+		{ "-V", COMMAND_VERSION, NULL },
+		{ "launch --version", COMMAND_VERSION, "launch" },
 	};
 
 	(void)state;

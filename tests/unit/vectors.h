@@ -70,12 +70,12 @@ static inline void vector_hex(const char *file, const char *name, struct buf *ou
 	free(text);
 }
 
-#define assert_bytes_equal(a, b)                                      \
-	do {                                                          \
-		struct bytes a_ = (a);                                \
-		struct bytes b_ = (b);                                \
-									\
-		assert_int_equal(a_.len, b_.len);                     \
-		if (a_.len > 0)                                       \
-			assert_memory_equal(a_.data, b_.data, a_.len); \
+#define assert_bytes_equal(a, b)                                                                                       \
+	do {                                                                                                           \
+		struct bytes a_ = (a);                                                                                 \
+		struct bytes b_ = (b);                                                                                 \
+                                                                                                                       \
+		assert_int_equal(a_.len, b_.len);                                                                      \
+		if (a_.len > 0)                                                                                        \
+			assert_memory_equal(a_.data, b_.data, a_.len);                                                 \
 	} while (0)

@@ -89,8 +89,7 @@ static int parse_tee(struct bytes payload, char **out, struct err *e)
 	if (message->tee[0] != '\0' && strlen(message->tee) <= TEE_NAME_MAX)
 		*out = mem_strdup(message->tee);
 	aa__get_tee_type_response__free_unpacked(message, &budget.allocator);
-	return *out != NULL ? 0 : err_set(e, ERR_PEER, "the name of the TEE has no length from 1 to %d",
-					  TEE_NAME_MAX);
+	return *out != NULL ? 0 : err_set(e, ERR_PEER, "the name of the TEE has no length from 1 to %d", TEE_NAME_MAX);
 }
 
 static int on_evidence(struct provider_call *c, struct bytes payload, struct err *e)
@@ -118,8 +117,7 @@ static void on_additional(struct provider_call *c, const struct bytes *payload)
 }
 
 /* true: the collection has ended, well or badly. */
-static bool take_answer(struct provider_call *c, const struct bytes *payload, const struct err *why,
-			struct err *e)
+static bool take_answer(struct provider_call *c, const struct bytes *payload, const struct err *why, struct err *e)
 {
 	switch (c->stage) {
 	case STAGE_EVIDENCE:
@@ -128,8 +126,7 @@ static bool take_answer(struct provider_call *c, const struct bytes *payload, co
 			*e = *why;
 			return true;
 		}
-		return (c->stage == STAGE_EVIDENCE ? on_evidence(c, *payload, e)
-						   : on_tee(c, *payload, e)) < 0;
+		return (c->stage == STAGE_EVIDENCE ? on_evidence(c, *payload, e) : on_tee(c, *payload, e)) < 0;
 	case STAGE_ADDITIONAL:
 		on_additional(c, payload);
 		return true;
@@ -137,8 +134,7 @@ static bool take_answer(struct provider_call *c, const struct bytes *payload, co
 	return true;
 }
 
-static void on_answer(struct ttrpc_events *self, const struct bytes *payload, int code,
-		      const struct err *why)
+static void on_answer(struct ttrpc_events *self, const struct bytes *payload, int code, const struct err *why)
 {
 	struct provider_call *c = container_of(self, struct provider_call, answers);
 	const char *method = methods[c->stage];
@@ -160,8 +156,7 @@ static struct provider *aa_open(struct loop *l, const struct attest_conf *conf, 
 {
 	struct provider *p;
 
-	if (conf->aa_addr == NULL ||
-	    strncmp(conf->aa_addr, UNIX_SCHEME "/", strlen(UNIX_SCHEME "/")) != 0) {
+	if (conf->aa_addr == NULL || strncmp(conf->aa_addr, UNIX_SCHEME "/", strlen(UNIX_SCHEME "/")) != 0) {
 		err_set(e, ERR_CONFIG, "aa_addr must start with unix:///");
 		return NULL;
 	}
@@ -171,8 +166,7 @@ static struct provider *aa_open(struct loop *l, const struct attest_conf *conf, 
 	return p;
 }
 
-static struct provider_call *aa_collect(struct provider *p, struct bytes report_data,
-					struct provider_events *events)
+static struct provider_call *aa_collect(struct provider *p, struct bytes report_data, struct provider_events *events)
 {
 	struct provider_call *c = mem_new_of(struct provider_call);
 	Aa__GetEvidenceRequest message = AA__GET_EVIDENCE_REQUEST__INIT;

@@ -54,8 +54,7 @@ static void call_free(struct as_call *call)
 	free(call);
 }
 
-static void call_end(struct as_call *call, const struct bytes *content, enum reason reason,
-		     const struct err *why)
+static void call_end(struct as_call *call, const struct bytes *content, enum reason reason, const struct err *why)
 {
 	struct as_events *events = call->events;
 
@@ -73,8 +72,7 @@ static void call_fail(struct as_call *call, enum reason reason, const struct err
 }
 
 /* as_headers behind our own; released by the caller. */
-static struct http_header *join_headers(const struct as_conf *conf, const struct http_header *own,
-					size_t own_count)
+static struct http_header *join_headers(const struct as_conf *conf, const struct http_header *own, size_t own_count)
 {
 	struct http_header *all = mem_new_array(own_count + conf->header_count, sizeof(*all));
 
@@ -88,8 +86,7 @@ static struct http_header *join_headers(const struct as_conf *conf, const struct
 static void send_request(struct as_call *call, const char *path, struct bytes body)
 {
 	static const struct http_header json[] = { { "Content-Type", "application/json" } };
-	static const struct http_header grpc[] = { { "Content-Type", "application/grpc" },
-						   { "te", "trailers" } };
+	static const struct http_header grpc[] = { { "Content-Type", "application/grpc" }, { "te", "trailers" } };
 	const struct as_conf *conf = call->client->conf;
 	bool is_grpc = conf->type == AS_GRPC && call->question == QUESTION_EVALUATE;
 	bool post = call->question == QUESTION_EVALUATE;
@@ -98,20 +95,20 @@ static void send_request(struct as_call *call, const char *path, struct bytes bo
 	char *url = mem_format("%s%s", conf->addr, path);
 	uint64_t now = clock_ms();
 
-	call->pending = http_call(
-		call->client->http,
-		&(struct http_request){
-			.protocol = is_grpc ? HTTP_2 : HTTP_1,
-			.url = url,
-			.headers = headers,
-			.header_count = own_count + conf->header_count,
-			.post = post,
-			.body = body,
-			.connect_timeout_ms = conf->connect_timeout_ms,
-			.timeout_ms = call->deadline_ms > now ? (unsigned)(call->deadline_ms - now) : 1,
-			.body_max = conf->answer_max != 0 ? conf->answer_max : ATTEST_TOKEN_MAX,
-		},
-		&call->answers);
+	call->pending =
+		http_call(call->client->http,
+			  &(struct http_request){
+				  .protocol = is_grpc ? HTTP_2 : HTTP_1,
+				  .url = url,
+				  .headers = headers,
+				  .header_count = own_count + conf->header_count,
+				  .post = post,
+				  .body = body,
+				  .connect_timeout_ms = conf->connect_timeout_ms,
+				  .timeout_ms = call->deadline_ms > now ? (unsigned)(call->deadline_ms - now) : 1,
+				  .body_max = conf->answer_max != 0 ? conf->answer_max : ATTEST_TOKEN_MAX,
+			  },
+			  &call->answers);
 	free(headers);
 	free(url);
 }
@@ -174,8 +171,8 @@ static void try_older(struct as_call *call, enum reason reason, const struct err
 		call_fail(call, REASON_EVIDENCE_INVALID, &e);
 }
 
-static int parse_answer(const struct as_call *call, const struct http_reply *reply,
-			struct as_answer *out, enum reason *reason, struct err *e)
+static int parse_answer(const struct as_call *call, const struct http_reply *reply, struct as_answer *out,
+			enum reason *reason, struct err *e)
 {
 	if (call->client->conf->type == AS_GRPC)
 		return as_grpc_parse(reply, out, reason, e);
@@ -218,8 +215,7 @@ static void on_certificates(struct as_call *call, const struct http_reply *reply
 		return;
 	}
 	err_set(&e, ERR_SYSTEM, "GET /certificate: status %d: %.*s", reply->status,
-		(int)MIN(reply->body.len, (size_t)160),
-		reply->body.len == 0 ? "" : (const char *)reply->body.data);
+		(int)MIN(reply->body.len, (size_t)160), reply->body.len == 0 ? "" : (const char *)reply->body.data);
 	call_fail(call, REASON_AS_UNAVAILABLE, &e);
 }
 
@@ -249,8 +245,7 @@ static void on_unsent(struct task *t)
 	call_fail(call, call->reason, &call->why);
 }
 
-static struct as_call *call_new(struct as_client *c, enum question question,
-				struct as_events *events)
+static struct as_call *call_new(struct as_client *c, enum question question, struct as_events *events)
 {
 	struct as_call *call = mem_new_of(struct as_call);
 
@@ -289,8 +284,7 @@ void as_client_free(struct as_client *c)
 	free(c);
 }
 
-struct as_call *as_evaluate(struct as_client *c, const struct coco_evidence *ev,
-			    struct as_events *events)
+struct as_call *as_evaluate(struct as_client *c, const struct coco_evidence *ev, struct as_events *events)
 {
 	struct as_call *call = call_new(c, QUESTION_EVALUATE, events);
 

@@ -34,8 +34,7 @@ struct as_events {
  * that cannot be put into a request; its reason is EVIDENCE_INVALID. All of a call, fallback included,
  * takes no longer than conf->timeout_ms.
  */
-struct as_call *as_evaluate(struct as_client *c, const struct coco_evidence *ev,
-			    struct as_events *events);
+struct as_call *as_evaluate(struct as_client *c, const struct coco_evidence *ev, struct as_events *events);
 struct as_call *as_fetch_certificates(struct as_client *c, struct as_events *events);
 
 /* Before answered. */

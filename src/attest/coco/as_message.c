@@ -63,8 +63,7 @@ static int parts_make(const struct coco_evidence *ev, struct parts *p, struct er
 	if (p->additional == NULL)
 		return -1;
 	if (p->additional->count > AS_ADDITIONAL_MAX)
-		return err_set(e, ERR_LIMIT, "more than %d entries of additional evidence",
-			       AS_ADDITIONAL_MAX);
+		return err_set(e, ERR_LIMIT, "more than %d entries of additional evidence", AS_ADDITIONAL_MAX);
 	return 0;
 }
 
@@ -102,8 +101,7 @@ static void append_primary(const struct coco_evidence *ev, const struct parts *p
 	buf_append_bytes(out, buf_bytes(&p->evidence));
 	buf_append_str(out, "\",\"runtime_data\":{\"structured\":");
 	buf_append_bytes(out, buf_bytes(&p->runtime_text));
-	buf_format(out, "},\"init_data\":null,\"runtime_data_hash_algorithm\":\"%s\"",
-		   digest_name(ev->hash));
+	buf_format(out, "},\"init_data\":null,\"runtime_data_hash_algorithm\":\"%s\"", digest_name(ev->hash));
 }
 
 static void append_additional(const struct parts *p, struct buf *out)
@@ -120,8 +118,8 @@ static void append_additional(const struct parts *p, struct buf *out)
 	}
 }
 
-int as_rest_format(enum as_layout layout, const struct coco_evidence *ev,
-		   const struct string_list *policy_ids, struct buf *out, struct err *e)
+int as_rest_format(enum as_layout layout, const struct coco_evidence *ev, const struct string_list *policy_ids,
+		   struct buf *out, struct err *e)
 {
 	struct parts p;
 	int rc = parts_make(ev, &p, e);
@@ -162,8 +160,8 @@ static int append_message(const ProtobufCMessage *message, struct buf *out, stru
 	return 0;
 }
 
-static int format_v1_5_2(const struct coco_evidence *ev, struct parts *p,
-			 const struct string_list *policy_ids, struct buf *out, struct err *e)
+static int format_v1_5_2(const struct coco_evidence *ev, struct parts *p, const struct string_list *policy_ids,
+			 struct buf *out, struct err *e)
 {
 	AsV152__AttestationRequest m = AS_V1_5_2__ATTESTATION_REQUEST__INIT;
 
@@ -177,8 +175,8 @@ static int format_v1_5_2(const struct coco_evidence *ev, struct parts *p,
 	return append_message(&m.base, out, e);
 }
 
-static int format_v1_6_0(const struct coco_evidence *ev, struct parts *p,
-			 const struct string_list *policy_ids, struct buf *out, struct err *e)
+static int format_v1_6_0(const struct coco_evidence *ev, struct parts *p, const struct string_list *policy_ids,
+			 struct buf *out, struct err *e)
 {
 	AsV160__IndividualAttestationRequest entries[1 + AS_ADDITIONAL_MAX];
 	AsV160__IndividualAttestationRequest *places[1 + AS_ADDITIONAL_MAX];
@@ -201,8 +199,7 @@ static int format_v1_6_0(const struct coco_evidence *ev, struct parts *p,
 	}
 	entries[0].tee = ev->tee;
 	entries[0].evidence = (char *)buf_str(&p->evidence);
-	entries[0].runtime_data_case =
-		AS_V1_6_0__INDIVIDUAL_ATTESTATION_REQUEST__RUNTIME_DATA_STRUCTURED_RUNTIME_DATA;
+	entries[0].runtime_data_case = AS_V1_6_0__INDIVIDUAL_ATTESTATION_REQUEST__RUNTIME_DATA_STRUCTURED_RUNTIME_DATA;
 	entries[0].structured_runtime_data = (char *)buf_str(&p->runtime_text);
 	entries[0].runtime_data_hash_algorithm = (char *)digest_name(ev->hash);
 	rc = append_message(&m.base, out, e);
@@ -211,8 +208,8 @@ static int format_v1_6_0(const struct coco_evidence *ev, struct parts *p,
 	return rc;
 }
 
-int as_grpc_format(enum as_layout layout, const struct coco_evidence *ev,
-		   const struct string_list *policy_ids, struct buf *out, struct err *e)
+int as_grpc_format(enum as_layout layout, const struct coco_evidence *ev, const struct string_list *policy_ids,
+		   struct buf *out, struct err *e)
 {
 	struct parts p;
 	int rc = parts_make(ev, &p, e);
@@ -234,8 +231,7 @@ out:
 
 static bool is_base64url(uint8_t c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       c == '-' || c == '_';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
 /* Does this look like a compact JWT? What does not cannot be blamed on the peer's evidence. */
@@ -248,26 +244,22 @@ static int check_token(struct bytes token, struct err *e)
 			dots++;
 		else if (!is_base64url(token.data[i]))
 			return err_set(e, ERR_PEER, "the answer is no token: %.*s",
-				       (int)MIN(token.len, (size_t)SAID_MAX),
-				       (const char *)token.data);
+				       (int)MIN(token.len, (size_t)SAID_MAX), (const char *)token.data);
 	}
 	if (dots != 2)
-		return err_set(e, ERR_PEER, "the answer is no token: %u dots in %zu bytes", dots,
-			       token.len);
+		return err_set(e, ERR_PEER, "the answer is no token: %u dots in %zu bytes", dots, token.len);
 	return 0;
 }
 
 static int refused(enum reason *reason, int status, struct bytes said, struct err *e)
 {
 	*reason = REASON_AS_REFUSED;
-	return err_set(e, ERR_TRUST, "status %d: %.*s", status,
-		       (int)MIN(said.len, (size_t)SAID_MAX),
+	return err_set(e, ERR_TRUST, "status %d: %.*s", status, (int)MIN(said.len, (size_t)SAID_MAX),
 		       said.len == 0 ? "" : (const char *)said.data);
 }
 
 /* Only 200 is success. */
-int as_rest_parse(const struct http_reply *reply, struct as_answer *out, enum reason *reason,
-		  struct err *e)
+int as_rest_parse(const struct http_reply *reply, struct as_answer *out, enum reason *reason, struct err *e)
 {
 	*out = (struct as_answer){ 0 };
 	if (reply->status != 200) {
@@ -296,8 +288,7 @@ static void percent_decode(struct bytes in, struct buf *out)
 	for (size_t i = 0; i < in.len; i++) {
 		uint8_t c = in.data[i];
 
-		if (c == '%' && in.len - i > 2 && hex_digit(in.data[i + 1]) >= 0 &&
-		    hex_digit(in.data[i + 2]) >= 0) {
+		if (c == '%' && in.len - i > 2 && hex_digit(in.data[i + 1]) >= 0 && hex_digit(in.data[i + 2]) >= 0) {
 			c = (uint8_t)(hex_digit(in.data[i + 1]) << 4 | hex_digit(in.data[i + 2]));
 			i += 2;
 		}
@@ -321,8 +312,8 @@ static int parse_grpc_status(const struct http_reply *reply)
 	return status;
 }
 
-static int grpc_refused(const struct http_reply *reply, int status, struct as_answer *out,
-			enum reason *reason, struct err *e)
+static int grpc_refused(const struct http_reply *reply, int status, struct as_answer *out, enum reason *reason,
+			struct err *e)
 {
 	struct buf said = { 0 };
 
@@ -372,8 +363,7 @@ static bool is_grpc(const struct http_reply *reply)
 	return found.len >= strlen(type) && memcmp(found.data, type, strlen(type)) == 0;
 }
 
-int as_grpc_parse(const struct http_reply *reply, struct as_answer *out, enum reason *reason,
-		  struct err *e)
+int as_grpc_parse(const struct http_reply *reply, struct as_answer *out, enum reason *reason, struct err *e)
 {
 	int status = parse_grpc_status(reply);
 

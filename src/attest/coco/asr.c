@@ -93,8 +93,8 @@ static int check_status(const struct http_reply *reply, struct err *e)
 {
 	if (reply->status >= 200 && reply->status <= 299)
 		return 0;
-	return err_set(e, ERR_PEER, "status %d: %.*s", reply->status,
-		       (int)MIN(reply->body.len, (size_t)160), (const char *)reply->body.data);
+	return err_set(e, ERR_PEER, "status %d: %.*s", reply->status, (int)MIN(reply->body.len, (size_t)160),
+		       (const char *)reply->body.data);
 }
 
 static int on_info(struct provider_call *c, const struct http_reply *reply, struct err *e)
@@ -130,8 +130,7 @@ static void on_additional(struct provider_call *c, const struct http_reply *repl
 	c->ev.has_additional = c->ev.additional.len > 0;
 }
 
-static void on_answer(struct http_events *self, const struct http_reply *reply,
-		      const struct err *why)
+static void on_answer(struct http_events *self, const struct http_reply *reply, const struct err *why)
 {
 	struct provider_call *c = container_of(self, struct provider_call, answers);
 	const char *path = paths[c->stage];
@@ -176,8 +175,7 @@ static struct provider *asr_open(struct loop *l, const struct attest_conf *conf,
 	return p;
 }
 
-static struct provider_call *asr_collect(struct provider *p, struct bytes report_data,
-					 struct provider_events *events)
+static struct provider_call *asr_collect(struct provider *p, struct bytes report_data, struct provider_events *events)
 {
 	struct provider_call *c = mem_new_of(struct provider_call);
 

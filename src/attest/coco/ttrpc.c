@@ -67,8 +67,7 @@ static void call_free(struct ttrpc_call *c)
 	free(c);
 }
 
-static void call_end(struct ttrpc_call *c, const struct bytes *payload, int code,
-		     const struct err *why)
+static void call_end(struct ttrpc_call *c, const struct bytes *payload, int code, const struct err *why)
 {
 	struct ttrpc_events *events = c->events;
 
@@ -105,7 +104,7 @@ static void lose_connection(struct ttrpc *t, const struct ttrpc_call *blamed, co
 
 	close_connection(t);
 	list_init(&ending);
-	LIST_EACH(l, &t->calls) {
+	LIST_EACH (l, &t->calls) {
 		struct ttrpc_call *c = container_of(l, struct ttrpc_call, link);
 
 		if (c->stream == 0)
@@ -128,7 +127,7 @@ static void fail_unsent(struct ttrpc *t, const struct err *why)
 	struct list ending;
 
 	list_init(&ending);
-	LIST_EACH(l, &t->unsent) {
+	LIST_EACH (l, &t->unsent) {
 		struct ttrpc_call *c = container_of(l, struct ttrpc_call, unsent_link);
 
 		list_remove(&c->unsent_link);
@@ -140,7 +139,7 @@ static void fail_unsent(struct ttrpc *t, const struct err *why)
 
 static struct ttrpc_call *find_call(struct ttrpc *t, uint32_t stream)
 {
-	LIST_EACH(l, &t->calls) {
+	LIST_EACH (l, &t->calls) {
 		struct ttrpc_call *c = container_of(l, struct ttrpc_call, link);
 
 		if (c->stream == stream)
@@ -160,8 +159,7 @@ static void on_response(struct ttrpc_call *c, struct bytes payload)
 		return;
 	}
 	if (response.code != TTRPC_OK) {
-		err_set(&e, ERR_PEER, "the agent refused with status %d: %s", response.code,
-			response.message);
+		err_set(&e, ERR_PEER, "the agent refused with status %d: %s", response.code, response.message);
 		call_end(c, NULL, response.code, &e);
 	} else {
 		content = buf_bytes(&response.payload);
@@ -213,8 +211,7 @@ static void read_frames(struct ttrpc *t)
 	size_t at = 0;
 
 	for (;;) {
-		switch (ttrpc_find_frame(bytes_of(t->in.data + at, t->in.len - at), t->answer_max, &h,
-					 &payload)) {
+		switch (ttrpc_find_frame(bytes_of(t->in.data + at, t->in.len - at), t->answer_max, &h, &payload)) {
 		case TTRPC_FRAME:
 			on_frame(t, &h, payload);
 			at += TTRPC_HEADER_LEN + h.length;
@@ -284,8 +281,7 @@ static void send_frames(struct ttrpc *t)
 
 		if (t->out_done == t->out.len && !take_unsent(t))
 			break;
-		len = send(t->watch.fd, t->out.data + t->out_done, t->out.len - t->out_done,
-			   MSG_NOSIGNAL);
+		len = send(t->watch.fd, t->out.data + t->out_done, t->out.len - t->out_done, MSG_NOSIGNAL);
 		if (len < 0 && errno == EAGAIN)
 			break;
 		if (len < 0 && errno == EINTR)
@@ -297,8 +293,7 @@ static void send_frames(struct ttrpc *t)
 		}
 		t->out_done += (size_t)len;
 	}
-	if (loop_rewatch(t->loop, &t->watch,
-			 EPOLLIN | (t->out_done < t->out.len ? EPOLLOUT : 0), &e) < 0)
+	if (loop_rewatch(t->loop, &t->watch, EPOLLIN | (t->out_done < t->out.len ? EPOLLOUT : 0), &e) < 0)
 		lose_connection(t, NULL, &e);
 }
 
@@ -408,8 +403,8 @@ void ttrpc_free(struct ttrpc *t)
 	free(t);
 }
 
-struct ttrpc_call *ttrpc_call(struct ttrpc *t, const struct ttrpc_request *req,
-			      struct ttrpc_events *events, struct err *e)
+struct ttrpc_call *ttrpc_call(struct ttrpc *t, const struct ttrpc_request *req, struct ttrpc_events *events,
+			      struct err *e)
 {
 	struct ttrpc_call *c = mem_new_of(struct ttrpc_call);
 

@@ -24,8 +24,7 @@ struct ttrpc_call;
  */
 struct ttrpc_events {
 	/* payload is NULL after a failure and borrowed otherwise. The call is gone when this returns. */
-	void (*answered)(struct ttrpc_events *self, const struct bytes *payload, int code,
-			 const struct err *why);
+	void (*answered)(struct ttrpc_events *self, const struct bytes *payload, int code, const struct err *why);
 };
 
 /* path: of the socket. Connects with the first call. Answers above answer_max bytes are refused. */
@@ -35,8 +34,8 @@ struct ttrpc *ttrpc_new(struct loop *l, const char *path, size_t answer_max);
 void ttrpc_free(struct ttrpc *t);
 
 /* keeps events until answered or cancel; copies the request. Fails for a request that is too large. */
-struct ttrpc_call *ttrpc_call(struct ttrpc *t, const struct ttrpc_request *req,
-			      struct ttrpc_events *events, struct err *e);
+struct ttrpc_call *ttrpc_call(struct ttrpc *t, const struct ttrpc_request *req, struct ttrpc_events *events,
+			      struct err *e);
 
 /* Before answered. The agent is not told: ttrpc has no word for it. */
 void ttrpc_call_cancel(struct ttrpc_call *call);

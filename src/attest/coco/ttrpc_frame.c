@@ -29,8 +29,7 @@ void ttrpc_header_format(const struct ttrpc_header *h, uint8_t out[TTRPC_HEADER_
 	writer_u8(&w, h->flags);
 }
 
-enum ttrpc_found ttrpc_find_frame(struct bytes in, size_t max, struct ttrpc_header *h,
-				  struct bytes *payload)
+enum ttrpc_found ttrpc_find_frame(struct bytes in, size_t max, struct ttrpc_header *h, struct bytes *payload)
 {
 	if (in.len < TTRPC_HEADER_LEN)
 		return TTRPC_MORE;
@@ -43,15 +42,14 @@ enum ttrpc_found ttrpc_find_frame(struct bytes in, size_t max, struct ttrpc_head
 	return TTRPC_FRAME;
 }
 
-static int append_frame(uint32_t stream, enum ttrpc_type type, const ProtobufCMessage *message,
-			struct buf *out, struct err *e)
+static int append_frame(uint32_t stream, enum ttrpc_type type, const ProtobufCMessage *message, struct buf *out,
+			struct err *e)
 {
 	size_t len = protobuf_c_message_get_packed_size(message);
 	struct ttrpc_header h = { .stream = stream, .type = (uint8_t)type };
 
 	if (len > TTRPC_PAYLOAD_MAX)
-		return err_set(e, ERR_LIMIT, "a ttrpc message of %zu bytes exceeds %u", len,
-			       TTRPC_PAYLOAD_MAX);
+		return err_set(e, ERR_LIMIT, "a ttrpc message of %zu bytes exceeds %u", len, TTRPC_PAYLOAD_MAX);
 	h.length = (uint32_t)len;
 	ttrpc_header_format(&h, buf_reserve(out, TTRPC_HEADER_LEN + len));
 	out->len += TTRPC_HEADER_LEN;
@@ -65,8 +63,7 @@ static ProtobufCBinaryData binary(struct bytes b)
 	return (ProtobufCBinaryData){ .len = b.len, .data = (uint8_t *)b.data };
 }
 
-int ttrpc_request_format(uint32_t stream, const struct ttrpc_request *req, struct buf *out,
-			 struct err *e)
+int ttrpc_request_format(uint32_t stream, const struct ttrpc_request *req, struct buf *out, struct err *e)
 {
 	Ttrpc__Request message = TTRPC__REQUEST__INIT;
 
@@ -85,8 +82,7 @@ int ttrpc_request_parse(struct bytes payload, struct ttrpc_request_in *out, stru
 	protobuf_budget_init(&budget, payload.len);
 	message = ttrpc__request__unpack(&budget.allocator, payload.len, payload.data);
 	if (message == NULL)
-		return err_set(e, ERR_PEER, "a ttrpc request of %zu bytes cannot be decoded",
-			       payload.len);
+		return err_set(e, ERR_PEER, "a ttrpc request of %zu bytes cannot be decoded", payload.len);
 	*out = (struct ttrpc_request_in){
 		.service = mem_strdup(message->service),
 		.method = mem_strdup(message->method),
@@ -114,8 +110,7 @@ int ttrpc_response_parse(struct bytes payload, struct ttrpc_response *out, struc
 	protobuf_budget_init(&budget, payload.len);
 	message = ttrpc__response__unpack(&budget.allocator, payload.len, payload.data);
 	if (message == NULL)
-		return err_set(e, ERR_PEER, "a ttrpc response of %zu bytes cannot be decoded",
-			       payload.len);
+		return err_set(e, ERR_PEER, "a ttrpc response of %zu bytes cannot be decoded", payload.len);
 	*out = (struct ttrpc_response){
 		.code = message->status == NULL ? TTRPC_OK : message->status->code,
 		.message = mem_strdup(message->status == NULL ? "" : message->status->message),
@@ -132,8 +127,8 @@ void ttrpc_response_release(struct ttrpc_response *r)
 	*r = (struct ttrpc_response){ 0 };
 }
 
-int ttrpc_response_format(uint32_t stream, int code, const char *text, struct bytes payload,
-			  struct buf *out, struct err *e)
+int ttrpc_response_format(uint32_t stream, int code, const char *text, struct bytes payload, struct buf *out,
+			  struct err *e)
 {
 	Ttrpc__Status status = TTRPC__STATUS__INIT;
 	Ttrpc__Response message = TTRPC__RESPONSE__INIT;

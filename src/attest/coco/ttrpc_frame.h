@@ -45,8 +45,7 @@ enum ttrpc_found {
 };
 
 /* payload is borrowed from in. max: of a payload; never more than TTRPC_PAYLOAD_MAX. */
-enum ttrpc_found ttrpc_find_frame(struct bytes in, size_t max, struct ttrpc_header *h,
-				  struct bytes *payload);
+enum ttrpc_found ttrpc_find_frame(struct bytes in, size_t max, struct ttrpc_header *h, struct bytes *payload);
 
 /* Strings and bytes are borrowed when formatted and owned by what was parsed. */
 struct ttrpc_request {
@@ -57,8 +56,7 @@ struct ttrpc_request {
 };
 
 /* Appends a whole frame. Fails with ERR_LIMIT above TTRPC_PAYLOAD_MAX, out unchanged. */
-int ttrpc_request_format(uint32_t stream, const struct ttrpc_request *req, struct buf *out,
-			 struct err *e) MUST_CHECK;
+int ttrpc_request_format(uint32_t stream, const struct ttrpc_request *req, struct buf *out, struct err *e) MUST_CHECK;
 
 /* Of a frame's payload. */
 struct ttrpc_request_in {
@@ -71,13 +69,13 @@ int ttrpc_request_parse(struct bytes payload, struct ttrpc_request_in *out, stru
 void ttrpc_request_in_release(struct ttrpc_request_in *in);
 
 struct ttrpc_response {
-	int code;	/* 0: the call succeeded */
-	char *message;	/* "" or what the agent says; owned */
+	int code;      /* 0: the call succeeded */
+	char *message; /* "" or what the agent says; owned */
 	struct buf payload;
 };
 int ttrpc_response_parse(struct bytes payload, struct ttrpc_response *out, struct err *e) MUST_CHECK;
 void ttrpc_response_release(struct ttrpc_response *r);
 
 /* Appends a whole frame; message is used when code is not 0. The same limit as for requests. */
-int ttrpc_response_format(uint32_t stream, int code, const char *message, struct bytes payload,
-			  struct buf *out, struct err *e) MUST_CHECK;
+int ttrpc_response_format(uint32_t stream, int code, const char *message, struct bytes payload, struct buf *out,
+			  struct err *e) MUST_CHECK;

@@ -38,8 +38,8 @@ struct mux_session_events {
 	/* MUX_CLIENT: mux_session_room() has become larger, or the session takes no more streams. */
 	void (*changed)(struct mux_session_events *self);
 	/*
-	 * The transport ended or the peer broke the protocol (why says how); all streams have been told (IO_RESET or IO_BROKEN).
-	 * The session takes no more streams; the owner frees it, when its last stream has been closed.
+	 * The transport ended or the peer broke the protocol (why says how); all streams have been told (IO_RESET or
+	 * IO_BROKEN). The session takes no more streams; the owner frees it, when its last stream has been closed.
 	 */
 	void (*ended)(struct mux_session_events *self, enum reason reason, const struct err *why);
 };
@@ -49,7 +49,8 @@ struct mux_session_options {
 	unsigned max_streams; /* MUX_SERVER: what we announce */
 };
 
-/* keeps transport, an open stream whose events it takes over and which it closes in mux_session_free(); keeps events. */
+/* keeps transport, an open stream whose events it takes over and which it closes in mux_session_free(); keeps events.
+ */
 struct mux_session *mux_session_new(struct worker *w, struct stream *transport,
 				    const struct mux_session_options *options, struct mux_session_events *events,
 				    struct err *e);

@@ -12,8 +12,7 @@
 #include "io/worker.h"
 #include "tunnel/rats_tls/mux_internal.h"
 
-static const char not_a_proxy[] =
-	"This is the end of an attested tunnel: it answers CONNECT and nothing else.\n";
+static const char not_a_proxy[] = "This is the end of an attested tunnel: it answers CONNECT and nothing else.\n";
 
 static struct mux_stream *stream_of(nghttp2_session *ng, int32_t id)
 {
@@ -77,11 +76,10 @@ static ssize_t read_text(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t l
 
 static void answer_bad_request(struct mux_session *s, int32_t id)
 {
-	static const nghttp2_data_provider text = {.read_callback = read_text};
+	static const nghttp2_data_provider text = { .read_callback = read_text };
 	static const nghttp2_nv head[] = {
-		{(uint8_t *)":status", (uint8_t *)"400", 7, 3, NGHTTP2_NV_FLAG_NONE},
-		{(uint8_t *)"content-type", (uint8_t *)"text/plain; charset=utf-8", 12, 25,
-		 NGHTTP2_NV_FLAG_NONE},
+		{ (uint8_t *)":status", (uint8_t *)"400", 7, 3, NGHTTP2_NV_FLAG_NONE },
+		{ (uint8_t *)"content-type", (uint8_t *)"text/plain; charset=utf-8", 12, 25, NGHTTP2_NV_FLAG_NONE },
 	};
 
 	nghttp2_submit_response(s->ng, id, head, ARRAY_SIZE(head), &text);
@@ -93,7 +91,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *u
 	struct mux_session *s = user_data;
 	struct mux_stream *m;
 
-	s->head = (struct mux_head){0};
+	s->head = (struct mux_head){ 0 };
 	if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
 	/*
@@ -109,9 +107,8 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *u
 	return 0;
 }
 
-static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name,
-		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-		     void *user_data)
+static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name, size_t name_len,
+		     const uint8_t *value, size_t value_len, uint8_t flags, void *user_data)
 {
 	struct mux_session *s = user_data;
 	struct bytes n = bytes_of(name, name_len);
@@ -189,8 +186,7 @@ static void take_window(nghttp2_session *ng, struct mux_stream *m)
 /* The initial window changes the windows of all streams. */
 static void take_settings(struct mux_session *s)
 {
-	uint32_t window =
-		nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
+	uint32_t window = nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
 
 	if (window == s->peer_window)
 		return;
@@ -206,11 +202,11 @@ static void take_settings(struct mux_session *s)
 static void take_goaway(struct mux_session *s, const nghttp2_goaway *f)
 {
 	s->closing = true;
-	s->why = (struct err){0}; /* complaints about single streams */
+	s->why = (struct err){ 0 }; /* complaints about single streams */
 	if (f->error_code != NGHTTP2_NO_ERROR)
 		err_set(&s->why, ERR_PEER, "HTTP/2: the peer ends the session: %s %.*s",
-			nghttp2_http2_strerror(f->error_code),
-			(int)MIN(f->opaque_data_len, (size_t)100), (const char *)f->opaque_data);
+			nghttp2_http2_strerror(f->error_code), (int)MIN(f->opaque_data_len, (size_t)100),
+			(const char *)f->opaque_data);
 }
 
 /* Draining: now the peer has read our first word, and what it opened before that has arrived. */
@@ -218,8 +214,7 @@ static void take_ping_answer(struct mux_session *s)
 {
 	if (!s->draining || s->role != MUX_SERVER)
 		return;
-	nghttp2_submit_goaway(s->ng, 0, nghttp2_session_get_last_proc_stream_id(s->ng),
-			      NGHTTP2_NO_ERROR, NULL, 0);
+	nghttp2_submit_goaway(s->ng, 0, nghttp2_session_get_last_proc_stream_id(s->ng), NGHTTP2_NO_ERROR, NULL, 0);
 }
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *user_data)
@@ -264,8 +259,8 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *user
 	return 0;
 }
 
-static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data,
-			 size_t len, void *user_data)
+static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
+			 void *user_data)
 {
 	struct mux_session *s = user_data;
 	struct mux_stream *m = stream_of(ng, id);
@@ -295,8 +290,7 @@ static void take_reset(struct mux_stream *m, uint32_t code)
 	if (!m->peer_reset) {
 		/* By nghttp2: the peer has refused it with GOAWAY, or sent something wrong. */
 		mux_stream_fail(m, code == NGHTTP2_REFUSED_STREAM ? IO_RESET : IO_BROKEN);
-	} else if (code == NGHTTP2_NO_ERROR && m->end_received &&
-		   (m->phase == MUX_OPEN || m->status == 200)) {
+	} else if (code == NGHTTP2_NO_ERROR && m->end_received && (m->phase == MUX_OPEN || m->status == 200)) {
 		m->stopped = true;
 		m->stream.writable = true;
 		m->stream.flushing = false;
@@ -327,8 +321,7 @@ static void take_end_sent(struct mux_session *s, int32_t id, struct mux_stream *
 {
 	if (m == NULL) {
 		/* A refused request: RFC 9113, 8.1, the peer need not send the rest of it. */
-		if (s->role == MUX_SERVER &&
-		    nghttp2_session_get_stream_remote_close(s->ng, id) == 0)
+		if (s->role == MUX_SERVER && nghttp2_session_get_stream_remote_close(s->ng, id) == 0)
 			nghttp2_submit_rst_stream(s->ng, 0, id, NGHTTP2_NO_ERROR);
 		return;
 	}
@@ -353,8 +346,8 @@ static void take_goaway_sent(struct mux_session *s, const nghttp2_goaway *f)
 	}
 	s->reason = REASON_TUNNEL_PROTOCOL;
 	if (f->opaque_data_len > 0)
-		err_set(&s->why, ERR_PEER, "HTTP/2: %.*s",
-			(int)MIN(f->opaque_data_len, (size_t)200), (const char *)f->opaque_data);
+		err_set(&s->why, ERR_PEER, "HTTP/2: %.*s", (int)MIN(f->opaque_data_len, (size_t)200),
+			(const char *)f->opaque_data);
 	else if (s->why.kind == ERR_NONE)
 		err_set(&s->why, ERR_PEER, "HTTP/2: %s", nghttp2_http2_strerror(f->error_code));
 }
@@ -365,8 +358,7 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *f, void *user
 
 	if (f->hd.type == NGHTTP2_GOAWAY)
 		take_goaway_sent(s, &f->goaway);
-	if ((f->hd.type == NGHTTP2_DATA || f->hd.type == NGHTTP2_HEADERS) &&
-	    (f->hd.flags & NGHTTP2_FLAG_END_STREAM))
+	if ((f->hd.type == NGHTTP2_DATA || f->hd.type == NGHTTP2_HEADERS) && (f->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		take_end_sent(s, f->hd.stream_id, stream_of(ng, f->hd.stream_id));
 	return 0;
 }
@@ -381,9 +373,8 @@ static int on_error(nghttp2_session *ng, int code, const char *text, size_t len,
 	return 0;
 }
 
-static ssize_t choose_frame_size(nghttp2_session *ng, uint8_t type, int32_t id,
-				 int32_t session_window, int32_t stream_window,
-				 uint32_t peer_frame_size, void *user_data)
+static ssize_t choose_frame_size(nghttp2_session *ng, uint8_t type, int32_t id, int32_t session_window,
+				 int32_t stream_window, uint32_t peer_frame_size, void *user_data)
 {
 	(void)ng;
 	(void)type;

@@ -22,8 +22,8 @@
 #include "tunnel/rats_tls/mux.h"
 
 /* Receive windows: of a new stream, of one whose reader keeps up, of a connection. */
-#define MUX_WINDOW_FIRST      65536
-#define MUX_WINDOW_MOST	      (1024 * 1024)
+#define MUX_WINDOW_FIRST 65536
+#define MUX_WINDOW_MOST (1024 * 1024)
 #define MUX_WINDOW_CONNECTION (16 * 1024 * 1024)
 
 /*
@@ -47,7 +47,7 @@
  * no attack.
  */
 #define MUX_FLOOD_BURST 20000
-#define MUX_FLOOD_RATE	2000
+#define MUX_FLOOD_RATE 2000
 
 enum mux_phase {
 	MUX_ASKING,   /* CONNECT was not answered yet */
@@ -86,7 +86,7 @@ struct mux_stream {
 	enum io_result failure : 8; /* IO_OK: none */
 	bool offered;		    /* its owner knows it */
 	bool gone;		    /* nghttp2 does not know it any more */
-	bool closed; /* its owner does not know it any more: the memory goes with the round */
+	bool closed;		    /* its owner does not know it any more: the memory goes with the round */
 	bool peer_reset;
 	bool end_received;
 	bool shut;

@@ -24,9 +24,9 @@
 #include "io/worker.h"
 #include "tunnel/rats_tls/mux_internal.h"
 
-#define RECEIVE_VIEWS 4	    /* in one round: a busy session does not starve its neighbours */
-#define FLUSH_AT      POOL_SEAL_SIZE /* what fills its records leaves before the end of the round */
-#define BATCH_RESERVE 4096  /* for what is not DATA: our longest such frame has some 100 bytes */
+#define RECEIVE_VIEWS 4		/* in one round: a busy session does not starve its neighbours */
+#define FLUSH_AT POOL_SEAL_SIZE /* what fills its records leaves before the end of the round */
+#define BATCH_RESERVE 4096	/* for what is not DATA: our longest such frame has some 100 bytes */
 
 void mux_note(struct mux_stream *m, unsigned notes)
 {
@@ -63,8 +63,8 @@ void mux_flush(struct mux_session *s, enum mux_flush what)
 		left -= left % FLUSH_AT;
 	while (left > 0 && s->transport->writable) {
 		size_t taken = 0;
-		enum io_result result = s->transport->ops->push(
-			s->transport, bytes_of(b->data + b->start, left), &taken);
+		enum io_result result =
+			s->transport->ops->push(s->transport, bytes_of(b->data + b->start, left), &taken);
 
 		if (result != IO_OK) {
 			fail_sending(s, result);
@@ -211,8 +211,7 @@ static void give_up(struct mux_session *s, ssize_t code)
 	bool flooded = code == NGHTTP2_ERR_FLOODED;
 
 	err_set(&s->why, ERR_PEER, "HTTP/2: %s", nghttp2_strerror((int)code));
-	nghttp2_session_terminate_session(s->ng, flooded ? NGHTTP2_ENHANCE_YOUR_CALM
-							 : NGHTTP2_PROTOCOL_ERROR);
+	nghttp2_session_terminate_session(s->ng, flooded ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
 	mux_pump(s);
 	end(s, REASON_TUNNEL_PROTOCOL, IO_BROKEN);
 }
@@ -340,8 +339,7 @@ static void tell_stream(struct mux_stream *m)
 	}
 	if (!m->closed && m->phase == MUX_ASKING && (notes & NOTE_ENDED))
 		tell_no_answer(m);
-	else if (!m->closed && m->phase == MUX_OPEN && (notes & (NOTE_ENDED | NOTE_READY)) &&
-		 m->stream.events != NULL)
+	else if (!m->closed && m->phase == MUX_OPEN && (notes & (NOTE_ENDED | NOTE_READY)) && m->stream.events != NULL)
 		m->stream.events->ready(m->stream.events, &m->stream);
 }
 
@@ -463,25 +461,23 @@ static int submit_settings(struct mux_session *s)
 {
 	nghttp2_settings_entry first =
 		s->role == MUX_CLIENT
-			? (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0}
-			: (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
-						   s->max_streams};
+			? (nghttp2_settings_entry){ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 }
+			: (nghttp2_settings_entry){ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, s->max_streams };
 	nghttp2_settings_entry settings[] = {
 		first,
-		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, MUX_WINDOW_FIRST},
-		{NGHTTP2_SETTINGS_MAX_FRAME_SIZE, MUX_FRAME_MOST},
-		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, MUX_HEADER_LIST_MOST},
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, MUX_WINDOW_FIRST },
+		{ NGHTTP2_SETTINGS_MAX_FRAME_SIZE, MUX_FRAME_MOST },
+		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, MUX_HEADER_LIST_MOST },
 	};
 
 	if (nghttp2_submit_settings(s->ng, 0, settings, ARRAY_SIZE(settings)) != 0)
 		return -1;
-	return nghttp2_session_set_local_window_size(s->ng, 0, 0, MUX_WINDOW_CONNECTION) == 0 ? 0
-											      : -1;
+	return nghttp2_session_set_local_window_size(s->ng, 0, 0, MUX_WINDOW_CONNECTION) == 0 ? 0 : -1;
 }
 
 struct mux_session *mux_session_new(struct worker *w, struct stream *transport,
-				    const struct mux_session_options *options,
-				    struct mux_session_events *events, struct err *e)
+				    const struct mux_session_options *options, struct mux_session_events *events,
+				    struct err *e)
 {
 	struct mux_session *s = mem_new_of(struct mux_session);
 
@@ -521,8 +517,7 @@ static void say_goodbye(struct mux_session *s)
 		if (m->gone)
 			continue;
 		nghttp2_submit_rst_stream(s->ng, 0, m->id,
-					  m->phase == MUX_OPEN ? NGHTTP2_CONNECT_ERROR
-							       : NGHTTP2_REFUSED_STREAM);
+					  m->phase == MUX_OPEN ? NGHTTP2_CONNECT_ERROR : NGHTTP2_REFUSED_STREAM);
 		nghttp2_session_set_stream_user_data(s->ng, m->id, NULL);
 	}
 	nghttp2_session_terminate_session(s->ng, NGHTTP2_NO_ERROR);

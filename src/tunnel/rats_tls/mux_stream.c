@@ -169,7 +169,7 @@ void mux_stream_show_chunk(struct mux_session *s)
 	m = s->chunk_of;
 	rest = s->chunk;
 	s->chunk_of = NULL;
-	s->chunk = (struct bytes){NULL, 0};
+	s->chunk = (struct bytes){ NULL, 0 };
 	if (m == NULL || m->failure != IO_OK) {
 		mux_give_connection_window(s, rest.len);
 		return;
@@ -229,7 +229,7 @@ static size_t send_data(struct mux_stream *m, struct bytes data)
 	mux_pump(s);
 	left = s->out.len;
 	s->pushing = NULL;
-	s->out = (struct bytes){NULL, 0};
+	s->out = (struct bytes){ NULL, 0 };
 	/* A frame that fills its records leaves with what was in front of it, so that the next one begins a record. */
 	mux_flush(s, data.len - left == POOL_READ_SIZE && is_one_frame(s, POOL_READ_SIZE) ? FLUSH_ALL : FLUSH_RECORDS);
 	return data.len - left;
@@ -301,8 +301,7 @@ static void leave(struct mux_stream *m, enum stream_close how)
 	nghttp2_session_set_stream_user_data(s->ng, m->id, NULL);
 	if (!finished)
 		nghttp2_submit_rst_stream(s->ng, 0, m->id,
-					  m->phase == MUX_OPEN ? NGHTTP2_CONNECT_ERROR
-							       : NGHTTP2_CANCEL);
+					  m->phase == MUX_OPEN ? NGHTTP2_CONNECT_ERROR : NGHTTP2_CANCEL);
 	m->gone = true;
 	task_schedule(s->worker->loop, &s->round);
 }
@@ -337,7 +336,7 @@ static void close_stream(struct stream *stream, enum stream_close how)
 	mux_session_bury(s);
 }
 
-static const struct stream_ops mux_ops = {pull, consumed, push, shut, close_stream};
+static const struct stream_ops mux_ops = { pull, consumed, push, shut, close_stream };
 
 struct mux_stream *mux_stream_new(struct mux_session *s, int32_t id)
 {
@@ -361,17 +360,16 @@ struct stream *mux_stream_stream(struct mux_stream *m)
 
 /* CONNECT. */
 
-#define HEADER(name_text, value_text)                                                              \
-	{                                                                                          \
-		.name = (uint8_t *)(name_text), .value = (uint8_t *)(value_text),                  \
-		.namelen = sizeof(name_text) - 1, .valuelen = sizeof(value_text) - 1               \
+#define HEADER(name_text, value_text)                                                                                  \
+	{                                                                                                              \
+		.name = (uint8_t *)(name_text), .value = (uint8_t *)(value_text), .namelen = sizeof(name_text) - 1,    \
+		.valuelen = sizeof(value_text) - 1                                                                     \
 	}
 
 struct mux_stream *mux_session_connect(struct mux_session *s, struct mux_connect_events *events)
 {
-	static const nghttp2_nv head[] = {HEADER(":method", "CONNECT"),
-					  HEADER(":authority", "tng.internal")};
-	static const nghttp2_data_provider data = {.read_callback = mux_read_data};
+	static const nghttp2_nv head[] = { HEADER(":method", "CONNECT"), HEADER(":authority", "tng.internal") };
+	static const nghttp2_data_provider data = { .read_callback = mux_read_data };
 	struct mux_stream *m;
 
 	if (mux_session_room(s) == 0)
@@ -408,9 +406,9 @@ static const char *http_date(struct mux_session *s)
 
 void mux_stream_accept(struct mux_stream *m)
 {
-	static const nghttp2_data_provider data = {.read_callback = mux_read_data};
+	static const nghttp2_data_provider data = { .read_callback = mux_read_data };
 	struct mux_session *s = m->session;
-	nghttp2_nv head[] = {HEADER(":status", "200"), HEADER("date", "")};
+	nghttp2_nv head[] = { HEADER(":status", "200"), HEADER("date", "") };
 
 	m->phase = MUX_OPEN;
 	m->stream.writable = true;
@@ -427,7 +425,7 @@ void mux_stream_refuse(struct mux_stream *m, int status)
 {
 	struct mux_session *s = m->session;
 	char text[8];
-	nghttp2_nv head[] = {HEADER(":status", "000")};
+	nghttp2_nv head[] = { HEADER(":status", "000") };
 
 	if (!m->gone) {
 		snprintf(text, sizeof(text), "%03d", status % 1000);

@@ -452,8 +452,9 @@ bool record_stream_alert(const struct record_stream *s, struct err *why)
 	if (s->peer_alert == 0)
 		return false;
 	if (s->peer_alert == ALERT_CERTIFICATE_REQUIRED)
-		err_set(why, ERR_PEER, "the peer verifies and we present nothing: add \"attest\" to this entry, or remove "
-				       "\"verify\" from the peer's");
+		err_set(why, ERR_PEER,
+			"the peer verifies and we present nothing: add \"attest\" to this entry, or remove "
+			"\"verify\" from the peer's");
 	else
 		err_set(why, ERR_PEER, "the peer sent TLS alert %u", s->peer_alert);
 	return true;

@@ -4,7 +4,8 @@
  *
  * The struct is embedded in its owner and is there from the first moment of a connection: while the
  * handshake runs it only holds the descriptor and the watch, which is registered once. An idle one owns no
- * buffer. Closing without close_notify is an abort, in both directions: pull() tells a missing close_notify as IO_RESET.
+ * buffer. Closing without close_notify is an abort, in both directions: pull() tells a missing close_notify as
+ * IO_RESET.
  *
  * Threads: the worker.
  */
@@ -26,27 +27,27 @@ struct record_stream {
 	struct worker *worker;
 	struct secure *secure; /* while the connection is being made */
 	struct watch watch;
-	struct pool_buf *in;	/* the beginning of a record */
-	struct pool_buf *plain; /* opened, not yet consumed */
-	struct pool_buf *out;	/* sealed, not yet sent */
+	struct pool_buf *in;		  /* the beginning of a record */
+	struct pool_buf *plain;		  /* opened, not yet consumed */
+	struct pool_buf *out;		  /* sealed, not yet sent */
 	const struct record_layer *layer; /* while open */
-	struct tls_handshake *libssl; /* where that is the layer */
-	struct record_side rx;	      /* of our own layer; libssl's counts in tx what was sealed */
+	struct tls_handshake *libssl;	  /* where that is the layer */
+	struct record_side rx;		  /* of our own layer; libssl's counts in tx what was sealed */
 	struct record_side tx;
 	struct record_messages messages;
-	bool abrupt;	   /* close() would be a reset (sock_listen_options.abrupt): an orderly end says otherwise */
-	bool got_close;	   /* close_notify */
-	bool hung_up;	   /* EPOLLRDHUP or worse was seen: a short read is not the last one */
-	bool corked;	   /* out waits for what is pushed first, or for the first pull */
-	bool owes_update;  /* the peer asked for our KeyUpdate */
-	bool in_is_new;	   /* in holds records that were never looked at */
-	bool failed;	   /* nothing more to read; failure says how */
-	bool send_failed;  /* nothing more can be sent; what has come may still be read */
-	bool truncated;	   /* the socket ended without close_notify */
-	bool shut;	   /* our close_notify is in out or sent */
+	bool abrupt;	  /* close() would be a reset (sock_listen_options.abrupt): an orderly end says otherwise */
+	bool got_close;	  /* close_notify */
+	bool hung_up;	  /* EPOLLRDHUP or worse was seen: a short read is not the last one */
+	bool corked;	  /* out waits for what is pushed first, or for the first pull */
+	bool owes_update; /* the peer asked for our KeyUpdate */
+	bool in_is_new;	  /* in holds records that were never looked at */
+	bool failed;	  /* nothing more to read; failure says how */
+	bool send_failed; /* nothing more can be sent; what has come may still be read */
+	bool truncated;	  /* the socket ended without close_notify */
+	bool shut;	  /* our close_notify is in out or sent */
 	enum io_result failure;
 	uint8_t peer_alert; /* the fatal alert that the peer sent; 0: none */
-	struct bytes view;	/* in the worker's scratch, between pull and consumed */
+	struct bytes view;  /* in the worker's scratch, between pull and consumed */
 };
 
 /* takes fd (non-blocking). Not watched yet: the handshake does that with its own ready function. */

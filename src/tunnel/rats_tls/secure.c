@@ -44,9 +44,9 @@ struct secure {
 	struct secure_events *events;
 	enum phase phase;
 	bool handshake_over;
-	bool succeeded; /* in PHASE_OVER */
-	bool first_byte; /* has come */
-	bool drained; /* the socket held no more when it was last read */
+	bool succeeded;	     /* in PHASE_OVER */
+	bool first_byte;     /* has come */
+	bool drained;	     /* the socket held no more when it was last read */
 	bool said_something; /* PHASE_IDENTITY of a server: evidence is being collected */
 	char *server_name;
 	struct tls_handshake *tls;
@@ -285,8 +285,8 @@ static void judge(struct secure *s)
 	}
 	s->phase = PHASE_VERDICT;
 	timer_start(side->worker->loop, &s->deadline, side->verify_ms);
-	s->verifying = verifier_check(side->verifier, side->worker->loop, buf_bytes(&s->cert),
-				      s->result.cert_sha256, &s->verify_events);
+	s->verifying = verifier_check(side->verifier, side->worker->loop, buf_bytes(&s->cert), s->result.cert_sha256,
+				      &s->verify_events);
 }
 
 /* ---- handshake ---- */
@@ -294,8 +294,7 @@ static void judge(struct secure *s)
 static bool flush(struct secure *s)
 {
 	while (s->out_sent < s->out.len) {
-		ssize_t n = send(s->rs->watch.fd, s->out.data + s->out_sent, s->out.len - s->out_sent,
-				 MSG_NOSIGNAL);
+		ssize_t n = send(s->rs->watch.fd, s->out.data + s->out_sent, s->out.len - s->out_sent, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -560,8 +559,7 @@ static void begin_or_fail(struct secure *s)
 		fail(s, why.kind == ERR_LIMIT ? REASON_HANDSHAKE_MEMORY : REASON_TLS_FAILED, &why);
 }
 
-static void on_collected(struct attester_events *self, struct identity *id, enum reason reason,
-			 const struct err *why)
+static void on_collected(struct attester_events *self, struct identity *id, enum reason reason, const struct err *why)
 {
 	struct secure *s = container_of(self, struct secure, attester_events);
 	struct err mine;
@@ -640,8 +638,7 @@ struct secure *secure_start(struct secure_side *side, struct record_stream *rs, 
 	task_init(&s->task, on_task);
 	rs->secure = s;
 	rs->watch.ready = on_ready;
-	if (!rs->watch.active && loop_watch(side->worker->loop, &rs->watch,
-					    WATCH_STREAM, &why) < 0)
+	if (!rs->watch.active && loop_watch(side->worker->loop, &rs->watch, WATCH_STREAM, &why) < 0)
 		fail(s, REASON_INTERNAL, &why);
 	else
 		begin(s);

@@ -29,7 +29,7 @@ struct worker;
 struct secure_side {
 	struct worker *worker;
 	enum tls_role role;
-	const char *name;	   /* "add_egress[0]", for messages */
+	const char *name; /* "add_egress[0]", for messages */
 	struct tls_config *config;
 	struct attester *attester; /* NULL: we present the dummy */
 	struct identity *dummy;	   /* server without attester; NULL for a client, which then presents nothing */
@@ -38,7 +38,7 @@ struct secure_side {
 	unsigned first_byte_ms;
 	unsigned handshake_ms;
 	unsigned verify_ms;
-	bool libssl_records;	   /* libssl goes on after the handshake, instead of crypto/record.h */
+	bool libssl_records; /* libssl goes on after the handshake, instead of crypto/record.h */
 };
 
 struct secure_side_options {
@@ -63,10 +63,10 @@ void secure_side_release(struct secure_side *s);
 /* What a connection turned out to be. */
 struct secured {
 	enum tls_alpn alpn;
-	bool attested;		 /* a verdict accepted the peer */
+	bool attested; /* a verdict accepted the peer */
 	bool from_cache;
-	struct verdict verdict;	 /* when attested */
-	struct bytes cert;	 /* when attested: DER, borrowed during the call */
+	struct verdict verdict; /* when attested */
+	struct bytes cert;	/* when attested: DER, borrowed during the call */
 	uint8_t cert_sha256[32];
 };
 

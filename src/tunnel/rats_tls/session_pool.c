@@ -24,7 +24,7 @@
 #define REAP_MS 1000 /* between two looks whether a retired session can go */
 #define BUCKETS 256
 #define UNKNOWN_ROOM 100 /* RFC 9113 6.5.2 recommends peers to allow at least this */
-#define HTTP_BUSY 503 /* the other gateway is at a limit of its own */
+#define HTTP_BUSY 503	 /* the other gateway is at a limit of its own */
 
 enum session_state { SESSION_DIALING, SESSION_SECURING, SESSION_READY, SESSION_JUDGING, SESSION_RETIRED };
 
@@ -37,7 +37,7 @@ struct destination {
 	struct list sessions;
 	struct list waiting; /* struct session_open */
 	unsigned waiting_count;
-	unsigned opening; /* sessions in DIALING or SECURING */
+	unsigned opening;   /* sessions in DIALING or SECURING */
 	unsigned last_room; /* that a new session offered */
 	struct task serve;
 };
@@ -374,8 +374,8 @@ static bool is_believed(struct session *s)
 	}
 	s->state = SESSION_JUDGING;
 	s->verify_events.decided = on_decided;
-	s->verifying = verifier_check(verifier, loop_of(s->dest), buf_bytes(&s->cert), s->cert_sha256,
-				      &s->verify_events);
+	s->verifying =
+		verifier_check(verifier, loop_of(s->dest), buf_bytes(&s->cert), s->cert_sha256, &s->verify_events);
 	return false;
 }
 
@@ -625,8 +625,8 @@ static struct destination *find_destination(struct session_pool *p, const struct
 	return d;
 }
 
-struct session_open *session_pool_open(struct session_pool *p, const struct endpoint *to,
-				       const struct sock_addr *from, struct session_open_events *events)
+struct session_open *session_pool_open(struct session_pool *p, const struct endpoint *to, const struct sock_addr *from,
+				       struct session_open_events *events)
 {
 	struct destination *d = find_destination(p, to, from);
 	struct session_open *o = mem_new_of(struct session_open);

@@ -25,12 +25,12 @@ struct session_pool_options {
 	const struct sock_options *sock;
 	unsigned connect_ms;
 	unsigned resolve_ms;
-	unsigned wait_ms;	  /* for a place on a session, once they are open */
+	unsigned wait_ms; /* for a place on a session, once they are open */
 	unsigned pool_idle_ms;
-	unsigned max_streams;	  /* on one session, as long as another may be opened; 0: what the peer allows */
-	bool single;		  /* one stream for each session, which goes with it */
+	unsigned max_streams;	    /* on one session, as long as another may be opened; 0: what the peer allows */
+	bool single;		    /* one stream for each session, which goes with it */
 	atomic_size_t *descriptors; /* sessions count themselves here */
-	unsigned max_connections; /* of this worker, for one destination; 0: as many as needed */
+	unsigned max_connections;   /* of this worker, for one destination; 0: as many as needed */
 };
 
 struct session_pool *session_pool_new(const struct session_pool_options *options);
@@ -47,6 +47,6 @@ struct session_open_events {
  * A stream of a session to there that was dialed from there (all zero: the kernel chooses); different addresses to dial
  * from never share a session. keeps events until one of the two came or cancel. Never calls back inside.
  */
-struct session_open *session_pool_open(struct session_pool *p, const struct endpoint *to,
-				       const struct sock_addr *from, struct session_open_events *events);
+struct session_open *session_pool_open(struct session_pool *p, const struct endpoint *to, const struct sock_addr *from,
+				       struct session_open_events *events);
 void session_open_cancel(struct session_open *o);

@@ -43,8 +43,7 @@ static struct attester *attester;
 static struct caller callers[CALLS];
 static unsigned collected;
 
-static void on_collected(struct attester_events *self, struct identity *id, enum reason reason,
-			 const struct err *why)
+static void on_collected(struct attester_events *self, struct identity *id, enum reason reason, const struct err *why)
 {
 	struct caller *c = container_of(self, struct caller, events);
 
@@ -197,11 +196,9 @@ static void assert_bound(const struct content *c, enum binding binding)
 	struct buf report_data = { 0 };
 	uint8_t digest[48];
 
-	assert_int_equal(key_binding_check(doc, buf_bytes(&c->blob.claims_buffer), buf_bytes(&c->spki),
-					   binding, &e),
+	assert_int_equal(key_binding_check(doc, buf_bytes(&c->blob.claims_buffer), buf_bytes(&c->spki), binding, &e),
 			 0);
-	assert_int_equal(base64_decode(bytes_str(json_string(json_member(sample, "report_data"))),
-				       &report_data, &e),
+	assert_int_equal(base64_decode(bytes_str(json_string(json_member(sample, "report_data"))), &report_data, &e),
 			 0);
 	digest_compute(DIGEST_SHA384, buf_bytes(&c->evidence.runtime_data), digest);
 	assert_bytes_equal(buf_bytes(&report_data), bytes_of(digest, sizeof(digest)));

@@ -160,8 +160,7 @@ static void additional_evidence_is_checked_or_refused(void **state)
 	assert_int_equal(verify_with_additional("{\"sampledevice\":{\"report_data\":\"\",\"svn\":\"2\"}}"),
 			 REASON_DONE);
 	assert_int_equal(verify_with_additional("{}"), REASON_DONE);
-	assert_int_equal(verify_with_additional("{\"sampledevice\":{\"report_data\":\"\"}}"),
-			 REASON_EVIDENCE_INVALID);
+	assert_int_equal(verify_with_additional("{\"sampledevice\":{\"report_data\":\"\"}}"), REASON_EVIDENCE_INVALID);
 	assert_int_equal(verify_with_additional("{\"sampledevice\":{\"report_data\":\"=\",\"svn\":\"2\"}}"),
 			 REASON_EVIDENCE_INVALID);
 	assert_int_equal(verify_with_additional("{\"sampledevice\":[]}"), REASON_EVIDENCE_INVALID);
@@ -176,8 +175,7 @@ struct collector {
 	struct provider_evidence ev;
 };
 
-static void on_collected(struct provider_events *self, struct provider_evidence *ev,
-			 const struct err *why)
+static void on_collected(struct provider_events *self, struct provider_evidence *ev, const struct err *why)
 {
 	struct collector *c = container_of(self, struct collector, events);
 

@@ -313,15 +313,28 @@ static int parse_blob_hex(const char *text)
 static void a_blob_is_a_tag_around_two_byte_strings(void **state)
 {
 	static const char *const good[] = {
-		"da00c0c000824040", "da00c0c00082410041ff",
-		"da00c0c0008240400000",			/* bytes behind it */
-		"da00c0c000825f410041004040ff40ff",	/* chunks, and bytes behind */
-		"db0000000000c0c000824040",		/* not the shortest form */
+		"da00c0c000824040",
+		"da00c0c00082410041ff",
+		"da00c0c0008240400000",		    /* bytes behind it */
+		"da00c0c000825f410041004040ff40ff", /* chunks, and bytes behind */
+		"db0000000000c0c000824040",	    /* not the shortest form */
 	};
 	static const char *const wrong[] = {
-		"", "da00c0c000", "824040", "da00c0c0008140", "da00c0c00083404040", "da00c0c0008240", "da00c0c000826040",
-		"da00c0c000824060", "da00c0c0008240f6", "da00c0c000a14040", "da00c0c0009f4040ff", "da00c0c000824140",
-		"c0da00c0c000824040", "da00c0c000825f60ff40", "da00c0c000825f4100",
+		"",
+		"da00c0c000",
+		"824040",
+		"da00c0c0008140",
+		"da00c0c00083404040",
+		"da00c0c0008240",
+		"da00c0c000826040",
+		"da00c0c000824060",
+		"da00c0c0008240f6",
+		"da00c0c000a14040",
+		"da00c0c0009f4040ff",
+		"da00c0c000824140",
+		"c0da00c0c000824040",
+		"da00c0c000825f60ff40",
+		"da00c0c000825f4100",
 	};
 
 	(void)state;
@@ -425,24 +438,15 @@ static void members_come_in_any_order_and_unknown_ones_are_ignored(void **state)
 static void evidence_that_lacks_something_or_has_it_wrong_is_refused(void **state)
 {
 	static const struct members wrong[] = {
-		{ NULL, "x", NULL, "{}", 7, NULL },
-		{ "tdx", NULL, NULL, "{}", 7, NULL },
-		{ "tdx", "x", NULL, NULL, 7, NULL },
-		{ "tdx", "x", NULL, "{}", -1, NULL },
-		{ "tdx", "x", NULL, "{}", 0, NULL },
-		{ "tdx", "x", NULL, "{}", 2, NULL },
-		{ "tdx", "x", NULL, "{}", 6, NULL },
-		{ "sgx-dcap", "x", NULL, "{}", 7, NULL },
-		{ "TDX", "x", NULL, "{}", 7, NULL },
-		{ "", "x", NULL, "{}", 7, NULL },
-		{ "az-tdx-vtpm", "x", NULL, "{}", 7, NULL },
-		{ "tdx", "x", "", "{}", 7, NULL },
-		{ "tdx", "x", "[]", "{}", 7, NULL },
-		{ "tdx", "x", "nul", "{}", 7, NULL },
-		{ "tdx", "x", "{", "{}", 7, NULL },
-		{ "tdx", "x", NULL, "", 7, NULL },
-		{ "tdx", "x", NULL, "[]", 7, NULL },
-		{ "tdx", "x", NULL, "{\"a\":1,\"a\":2}", 7, NULL },
+		{ NULL, "x", NULL, "{}", 7, NULL },	      { "tdx", NULL, NULL, "{}", 7, NULL },
+		{ "tdx", "x", NULL, NULL, 7, NULL },	      { "tdx", "x", NULL, "{}", -1, NULL },
+		{ "tdx", "x", NULL, "{}", 0, NULL },	      { "tdx", "x", NULL, "{}", 2, NULL },
+		{ "tdx", "x", NULL, "{}", 6, NULL },	      { "sgx-dcap", "x", NULL, "{}", 7, NULL },
+		{ "TDX", "x", NULL, "{}", 7, NULL },	      { "", "x", NULL, "{}", 7, NULL },
+		{ "az-tdx-vtpm", "x", NULL, "{}", 7, NULL },  { "tdx", "x", "", "{}", 7, NULL },
+		{ "tdx", "x", "[]", "{}", 7, NULL },	      { "tdx", "x", "nul", "{}", 7, NULL },
+		{ "tdx", "x", "{", "{}", 7, NULL },	      { "tdx", "x", NULL, "", 7, NULL },
+		{ "tdx", "x", NULL, "[]", 7, NULL },	      { "tdx", "x", NULL, "{\"a\":1,\"a\":2}", 7, NULL },
 		{ "tdx", "x", NULL, "{}", 7, "tee_type" }, /* repeated, even before its type is looked at */
 		{ "tdx", "x", NULL, "{}", 7, "aa_evidence" },
 	};
@@ -517,10 +521,12 @@ static void runtime_data_in_the_current_form_belongs_to_its_key(void **state)
 	assert_int_equal(check("{\"pubkey-hash\":null}", none, buf_bytes(&spki), BINDING_CURRENT), -1);
 	assert_int_equal(check("{\"pubkey-hash\":\"\"}", none, buf_bytes(&spki), BINDING_CURRENT), -1);
 	assert_int_equal(check("{\"x\":{\"pubkey-hash\":\"ggFYIFeP02froGpcAwD9AbWRlU5jwNY0CdFf+Z3eqcBjZaN7\"}}", none,
-			       buf_bytes(&spki), BINDING_CURRENT), -1);
+			       buf_bytes(&spki), BINDING_CURRENT),
+			 -1);
 	/* base64url is another text */
 	assert_int_equal(check("{\"pubkey-hash\":\"ggFYIFeP02froGpcAwD9AbWRlU5jwNY0CdFf-Z3eqcBjZaN7\"}", none,
-			       buf_bytes(&spki), BINDING_CURRENT), -1);
+			       buf_bytes(&spki), BINDING_CURRENT),
+			 -1);
 	free(runtime);
 	free(legacy);
 	free(more);
@@ -599,12 +605,12 @@ static void a_claims_buffer_holds_the_hash_of_the_key(void **state)
 		{ "a16b7075626b65792d6861736858348207 5830%s", DIGEST_SHA384, 0 },
 		{ "a16b7075626b65792d6861736858448208 5840%s", DIGEST_SHA512, 0 },
 		{ "a261784101 6b7075626b65792d6861736858248201 5820%s", DIGEST_SHA256, 0 },
-		{ "a16b7075626b65792d6861736858248207 5820%s", DIGEST_SHA256, -1 },   /* another algorithm */
-		{ "a16b7075626b65792d6861736858248202 5820%s", DIGEST_SHA256, -1 },   /* an unknown one */
-		{ "a16b7075626b65792d6861736858258201 5820%s00", DIGEST_SHA256, -1 }, /* bytes behind the hash */
-		{ "a16b7075626b65792d6861736858248201 5820%s00", DIGEST_SHA256, -1 }, /* and behind the map */
-		{ "a16b7075626b65792d6861736878248201 5820%s", DIGEST_SHA256, -1 },   /* text */
-		{ "a16b7075626b65792d6861737458248201 5820%s", DIGEST_SHA256, -1 },   /* another name */
+		{ "a16b7075626b65792d6861736858248207 5820%s", DIGEST_SHA256, -1 },	   /* another algorithm */
+		{ "a16b7075626b65792d6861736858248202 5820%s", DIGEST_SHA256, -1 },	   /* an unknown one */
+		{ "a16b7075626b65792d6861736858258201 5820%s00", DIGEST_SHA256, -1 },	   /* bytes behind the hash */
+		{ "a16b7075626b65792d6861736858248201 5820%s00", DIGEST_SHA256, -1 },	   /* and behind the map */
+		{ "a16b7075626b65792d6861736878248201 5820%s", DIGEST_SHA256, -1 },	   /* text */
+		{ "a16b7075626b65792d6861737458248201 5820%s", DIGEST_SHA256, -1 },	   /* another name */
 		{ "a2617801 6b7075626b65792d6861736858248201 5820%s", DIGEST_SHA256, -1 }, /* another claim, a number */
 		{ "a26b7075626b65792d68617368416b 6b7075626b65792d6861736858248201 5820%s", DIGEST_SHA256, -1 },
 		{ "a0", DIGEST_SHA256, -1 },

@@ -51,9 +51,12 @@ static void an_identity_carries_its_evidence(void **state)
 {
 	struct err e;
 	struct key *k = key_new_p256(&e);
-	struct identity_options options = {
-		.key = k, .evidence = bytes_str("evidence"), .not_before = 1, .not_after = 2, .expires_unix = 2, .tee = "tdx"
-	};
+	struct identity_options options = { .key = k,
+					    .evidence = bytes_str("evidence"),
+					    .not_before = 1,
+					    .not_after = 2,
+					    .expires_unix = 2,
+					    .tee = "tdx" };
 	struct identity *id = identity_new(&options, &e);
 	struct cert *c = cert_from_der(buf_bytes(&id->cert_der), &e);
 	struct bytes value;

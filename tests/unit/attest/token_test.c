@@ -20,7 +20,7 @@ struct fixture {
 	struct cert_list anchors;
 	struct cert_list other_anchors;
 	struct buf spki;
-	struct buf ear;	   /* the tokens as they are */
+	struct buf ear; /* the tokens as they are */
 	struct buf simple;
 	struct buf header; /* JSON of the EAR token's parts, and of the other's payload */
 	struct buf ear_payload;
@@ -68,7 +68,8 @@ static int set_up(void **state)
 	if (rc == 0)
 		rc = cert_issue(&(struct issue_options){ .organization = "Trustee CA",
 							 .subject_key = f.other_signer,
-							 .is_ca = true }, &der, &e);
+							 .is_ca = true },
+				&der, &e);
 	if (rc == 0)
 		cert_list_add(&f.other_anchors, cert_from_der(buf_bytes(&der), &e));
 	buf_release(&pem);
@@ -111,7 +112,8 @@ static struct token_rules usual_rules(void)
 }
 
 /* ACCEPTED, or the reason of the refusal. */
-static enum reason judge(struct bytes token, const struct token_rules *rules, struct token_claims *claims, struct err *e)
+static enum reason judge(struct bytes token, const struct token_rules *rules, struct token_claims *claims,
+			 struct err *e)
 {
 	enum reason reason = ACCEPTED;
 
@@ -277,7 +279,8 @@ static void a_wrong_signature_is_told_as_such(void **state)
 
 	(void)state;
 	/* the payload of the one under the signature of the other */
-	assert_int_equal(jwt_sign(buf_bytes(&f.header), buf_bytes(&f.ear_payload), f.other_signer, "ES256", &other, &e), 0);
+	assert_int_equal(jwt_sign(buf_bytes(&f.header), buf_bytes(&f.ear_payload), f.other_signer, "ES256", &other, &e),
+			 0);
 	assert_int_equal(judge_usual(buf_bytes(&other)), REASON_TOKEN_SIGNATURE);
 	buf_append(&token, f.ear.data, f.ear.len - 86);
 	assert_int_equal(judge_usual(buf_bytes(&token)), REASON_TOKEN_SIGNATURE);
@@ -297,7 +300,8 @@ static void a_key_without_its_certificate_is_untrusted(void **state)
 
 	(void)state;
 	assert_int_equal(key_jwk_members(f.other_signer, &x, &y, &e), 0);
-	buf_append_str(&head, "{\"alg\":\"ES256\",\"jwk\":{\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"");
+	buf_append_str(&head,
+		       "{\"alg\":\"ES256\",\"jwk\":{\"alg\":\"ES256\",\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"");
 	base64url_encode(buf_bytes(&x), &head);
 	buf_append_str(&head, "\",\"y\":\"");
 	base64url_encode(buf_bytes(&y), &head);
@@ -503,8 +507,8 @@ static void an_audience_or_another_profile_is_refused(void **state)
 	CHECK_CHANGES(&f.ear_payload, &rules, changes);
 }
 
-#define GPU(status, policy)                                                                             \
-	"\"submods\":{\"gpu0\":{\"ear.status\":\"" status "\",\"ear.trustworthiness-vector\":{},"    \
+#define GPU(status, policy)                                                                                            \
+	"\"submods\":{\"gpu0\":{\"ear.status\":\"" status "\",\"ear.trustworthiness-vector\":{},"                      \
 	"\"ear.appraisal-policy-id\":\"" policy "\"},"
 
 static void every_submodule_of_an_ear_counts(void **state)
@@ -520,7 +524,8 @@ static void every_submodule_of_an_ear_counts(void **state)
 		{ NULL, NULL, "ear.trustworthiness-vector", "vector", REASON_TOKEN_INVALID },
 		{ NULL, NULL, "{\"configuration\":2,\"executables\":2,\"file-system\":2,\"hardware\":2}", "7",
 		  REASON_TOKEN_INVALID },
-		{ NULL, NULL, "{\"configuration\":2,\"executables\":2,\"file-system\":2,\"hardware\":2}", "{}", ACCEPTED },
+		{ NULL, NULL, "{\"configuration\":2,\"executables\":2,\"file-system\":2,\"hardware\":2}", "{}",
+		  ACCEPTED },
 		{ NULL, NULL, "ear.appraisal-policy-id", "policy", REASON_TOKEN_INVALID },
 		{ NULL, NULL, "\"default\"", "\"\"", REASON_TOKEN_INVALID },
 		{ NULL, NULL, "\"default\"", "\"other\"", REASON_TOKEN_POLICY },
@@ -550,9 +555,11 @@ static void a_simple_token_names_its_policies(void **state)
 		{ NULL, NULL, "\"policy-id\":\"default\"", "\"policy-id\":\"\"", REASON_TOKEN_INVALID },
 		{ NULL, NULL, "\"policy-id\":\"default\"", "\"policy-id\":null", REASON_TOKEN_INVALID },
 		{ NULL, NULL, "\"policy-id\":\"default\"", "\"x\":\"default\"", REASON_TOKEN_INVALID },
-		{ NULL, NULL, "\"policy-id\":\"default\"}", "\"policy-id\":\"a\"},{\"policy-id\":\"default\"}", ACCEPTED },
+		{ NULL, NULL, "\"policy-id\":\"default\"}", "\"policy-id\":\"a\"},{\"policy-id\":\"default\"}",
+		  ACCEPTED },
 		{ NULL, NULL, "\"policy-id\":\"default\"}", "\"policy-id\":\"default\"},{}", REASON_TOKEN_INVALID },
-		{ NULL, NULL, "\"policy-id\":\"default\"}", "\"policy-id\":\"default\"},\"default\"", REASON_TOKEN_INVALID },
+		{ NULL, NULL, "\"policy-id\":\"default\"}", "\"policy-id\":\"default\"},\"default\"",
+		  REASON_TOKEN_INVALID },
 		{ NULL, NULL, "\"evaluation-reports\"", "\"evaluation-reports\":[],\"old\"", REASON_TOKEN_INVALID },
 		{ NULL, NULL, "\"evaluation-reports\"", "\"evaluation-reports\":{},\"old\"", REASON_TOKEN_INVALID },
 		{ NULL, NULL, "\"evaluation-reports\"", "\"old\"", REASON_TOKEN_INVALID },
@@ -574,7 +581,8 @@ static void the_runtime_data_belongs_to_the_key(void **state)
 		{ NULL, NULL, "\"ggFYIFzSUvsM6JMkNvr4zNEECYG4nuSta5/p4qK35xqssnzT\"", "7", REASON_BINDING_MISMATCH },
 		{ NULL, NULL, "runtime_data_claims", "claims", REASON_TOKEN_INVALID },
 		{ NULL, NULL, "\"runtime_data_claims\"", "\"runtime_data_claims\":null,\"old\"", REASON_TOKEN_INVALID },
-		{ NULL, NULL, "\"runtime_data_claims\"", "\"runtime_data_claims\":{},\"old\"", REASON_BINDING_MISMATCH },
+		{ NULL, NULL, "\"runtime_data_claims\"", "\"runtime_data_claims\":{},\"old\"",
+		  REASON_BINDING_MISMATCH },
 		{ NULL, NULL, "ear.veraison.annotated-evidence", "evidence", REASON_TOKEN_INVALID },
 		{ NULL, NULL, "\"ear.veraison.annotated-evidence\"", "\"ear.veraison.annotated-evidence\":[],\"old\"",
 		  REASON_TOKEN_INVALID },
@@ -656,8 +664,9 @@ static void every_configured_policy_must_be_named(void **state)
 	assert_int_equal(judge(buf_bytes(&f.simple), &rules, &claims, &e), REASON_TOKEN_POLICY);
 	assert_int_equal(judge(buf_bytes(&f.ear), &rules, &claims, &e), REASON_TOKEN_POLICY);
 	mint(&f.simple_payload,
-	     &(struct change){ .payload_from = "\"policy-id\":\"default\"}",
-			       .payload_to = "\"policy-id\":\"second\"},{\"policy-id\":\"third\"},{\"policy-id\":\"default\"}" },
+	     &(struct change){
+		     .payload_from = "\"policy-id\":\"default\"}",
+		     .payload_to = "\"policy-id\":\"second\"},{\"policy-id\":\"third\"},{\"policy-id\":\"default\"}" },
 	     &token);
 	assert_int_equal(judge(buf_bytes(&token), &rules, &claims, &e), ACCEPTED);
 	assert_string_equal(claims.policies, "second,third,default");
@@ -721,10 +730,12 @@ static void too_many_reports_are_refused(void **state)
 	for (int more = 0; more < 2; more++) {
 		struct buf all = { 0 };
 
-		buf_format(&all, "\"evaluation-reports\":[%s%s", buf_str(&reports), more ? "{\"policy-id\":\"x\"}," : "");
+		buf_format(&all, "\"evaluation-reports\":[%s%s", buf_str(&reports),
+			   more ? "{\"policy-id\":\"x\"}," : "");
 		buf_clear(&token);
 		mint(&f.simple_payload,
-		     &(struct change){ .payload_from = "\"evaluation-reports\":[", .payload_to = buf_str(&all) }, &token);
+		     &(struct change){ .payload_from = "\"evaluation-reports\":[", .payload_to = buf_str(&all) },
+		     &token);
 		assert_int_equal(judge_usual(buf_bytes(&token)), more ? REASON_TOKEN_INVALID : ACCEPTED);
 		buf_release(&all);
 	}
@@ -734,7 +745,8 @@ static void too_many_reports_are_refused(void **state)
 
 static void a_name_that_is_no_tee_is_not_told(void **state)
 {
-	static const char *const names[] = { "", "a name", "\\u0000", "a-name-that-is-far-too-long-to-be-one-of-a-tee" };
+	static const char *const names[] = { "", "a name", "\\u0000",
+					     "a-name-that-is-far-too-long-to-be-one-of-a-tee" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -745,11 +757,13 @@ static void a_name_that_is_no_tee_is_not_told(void **state)
 		struct buf token = { 0 };
 		struct err e;
 
-		mint(&f.simple_payload, &(struct change){ .payload_from = "\"tee\":\"sample\"", .payload_to = tee }, &token);
+		mint(&f.simple_payload, &(struct change){ .payload_from = "\"tee\":\"sample\"", .payload_to = tee },
+		     &token);
 		assert_int_equal(judge(buf_bytes(&token), &rules, &claims, &e), ACCEPTED);
 		assert_string_equal(claims.tee, "");
 		buf_clear(&token);
-		mint(&f.ear_payload, &(struct change){ .payload_from = "\"sample\":{\"svn\"", .payload_to = member }, &token);
+		mint(&f.ear_payload, &(struct change){ .payload_from = "\"sample\":{\"svn\"", .payload_to = member },
+		     &token);
 		assert_int_equal(judge(buf_bytes(&token), &rules, &claims, &e), ACCEPTED);
 		assert_string_equal(claims.tee, "");
 		free(tee);

@@ -56,8 +56,7 @@ static void on_decided(struct verify_events *self, const struct verdict *verdict
 static void check_peer(unsigned i, struct verifier *v, const struct peer *p)
 {
 	callers[i].events.decided = on_decided;
-	callers[i].call =
-		verifier_check(v, loop, buf_bytes(&p->cert_der), p->cert_sha256, &callers[i].events);
+	callers[i].call = verifier_check(v, loop, buf_bytes(&p->cert_der), p->cert_sha256, &callers[i].events);
 }
 
 static void check(unsigned i)
@@ -91,20 +90,20 @@ static const struct verdict *verdict_of(struct verifier *v, const struct peer *p
 	return &callers[0].verdict;
 }
 
-#define assert_accepted(v, p)                                                      \
-	do {                                                                       \
-		const struct verdict *verdict_ = verdict_of(v, p);                 \
-									   \
-		if (!verdict_->accepted)                                           \
-			fail_msg("%s: %s", reason_word(verdict_->reason), verdict_->why.text); \
+#define assert_accepted(v, p)                                                                                          \
+	do {                                                                                                           \
+		const struct verdict *verdict_ = verdict_of(v, p);                                                     \
+                                                                                                                       \
+		if (!verdict_->accepted)                                                                               \
+			fail_msg("%s: %s", reason_word(verdict_->reason), verdict_->why.text);                         \
 	} while (0)
 
-#define assert_refused(v, p, why)                                                \
-	do {                                                                     \
-		const struct verdict *verdict_ = verdict_of(v, p);               \
-									 \
-		assert_false(verdict_->accepted);                                \
-		assert_string_equal(reason_word(verdict_->reason), reason_word(why)); \
+#define assert_refused(v, p, why)                                                                                      \
+	do {                                                                                                           \
+		const struct verdict *verdict_ = verdict_of(v, p);                                                     \
+                                                                                                                       \
+		assert_false(verdict_->accepted);                                                                      \
+		assert_string_equal(reason_word(verdict_->reason), reason_word(why));                                  \
 	} while (0)
 
 static bool is_cached(struct verifier *v, const struct peer *p)
@@ -143,8 +142,7 @@ static void open_verifier(void)
 	verifier = open_named(&conf, BINDING_CURRENT, "add_ingress[0]");
 }
 
-static int set_up_with(void (*start)(struct service *, struct loop *, const struct mint *),
-		       enum as_type type)
+static int set_up_with(void (*start)(struct service *, struct loop *, const struct mint *), enum as_type type)
 {
 	struct err e;
 
@@ -427,8 +425,8 @@ static void a_check_that_begins_as_the_flight_ends_begins_another(void **state)
 	open_verifier();
 	service.mode = SERVICE_REFUSE;
 	callers[0].events.decided = on_decided_check_again;
-	callers[0].call = verifier_check(verifier, loop, buf_bytes(&peer.cert_der), peer.cert_sha256,
-					 &callers[0].events);
+	callers[0].call =
+		verifier_check(verifier, loop, buf_bytes(&peer.cert_der), peer.cert_sha256, &callers[0].events);
 	assert_true(wait_decided(2));
 	assert_false(callers[0].verdict.accepted);
 	assert_true(callers[1].verdict.accepted);
@@ -809,12 +807,17 @@ static void make_token(struct peer *p, struct buf *jwt)
 	struct err e;
 	struct json *evidence = json_parse(buf_bytes(&p->evidence.evidence), JSON_STRICT, &e);
 	struct json *runtime_data = json_parse(buf_bytes(&p->evidence.runtime_data), JSON_STRICT, &e);
-	struct mint_entry entry = { .tee = "sample", .evidence = evidence,
-				    .runtime_data = runtime_data, .affirming = true };
+	struct mint_entry entry = {
+		.tee = "sample", .evidence = evidence, .runtime_data = runtime_data, .affirming = true
+	};
 	const char *policies[] = { "default" };
-	struct mint_options o = { .form = TOKEN_EAR, .now_unix = clock_unix(), .lifetime_s = 300,
-				  .entries = &entry, .entry_count = 1,
-				  .policy_ids = policies, .policy_count = 1 };
+	struct mint_options o = { .form = TOKEN_EAR,
+				  .now_unix = clock_unix(),
+				  .lifetime_s = 300,
+				  .entries = &entry,
+				  .entry_count = 1,
+				  .policy_ids = policies,
+				  .policy_count = 1 };
 
 	assert_int_equal(mint_token(mint, &o, jwt, &e), 0);
 	json_free(evidence);
@@ -951,8 +954,7 @@ static void *work(void *p)
 		struct worker_caller c[2];
 
 		for (unsigned k = 0; k < 2; k++) {
-			c[k] = (struct worker_caller){ .worker = w,
-						       .events.decided = on_worker_decided };
+			c[k] = (struct worker_caller){ .worker = w, .events.decided = on_worker_decided };
 			c[k].call = verifier_check(verifier, w->loop, buf_bytes(&subject->cert_der),
 						   subject->cert_sha256, &c[k].events);
 		}

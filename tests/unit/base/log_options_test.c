@@ -55,8 +55,8 @@ static void without_options_and_variables_there_are_defaults(void **state)
 static void options_are_taken(void **state)
 {
 	struct log_notes notes;
-	struct log_options o = resolve((struct log_request){ "/nonexistent/a", "json", "/nonexistent/b", true, "1KB", "0" },
-				       ENV(), &notes);
+	struct log_options o = resolve(
+		(struct log_request){ "/nonexistent/a", "json", "/nonexistent/b", true, "1KB", "0" }, ENV(), &notes);
 
 	(void)state;
 	assert_int_equal(o.format, LOG_JSON);
@@ -71,10 +71,11 @@ static void options_are_taken(void **state)
 static void variables_win_over_options(void **state)
 {
 	struct log_notes notes;
-	struct log_options o = resolve((struct log_request){ "/nonexistent/a", "json", "/nonexistent/b", true, "1KB", "7" },
-				       ENV("TNG_LOG_FORMAT=TEXT", "TNG_LOG_ERROR_FILE=/nonexistent/c", "TNG_LOG_ROLLING=TRUE",
-					   "TNG_LOG_MAX_SIZE=2KB", "TNG_LOG_MAX_BACKUPS=8"),
-				       &notes);
+	struct log_options o =
+		resolve((struct log_request){ "/nonexistent/a", "json", "/nonexistent/b", true, "1KB", "7" },
+			ENV("TNG_LOG_FORMAT=TEXT", "TNG_LOG_ERROR_FILE=/nonexistent/c", "TNG_LOG_ROLLING=TRUE",
+			    "TNG_LOG_MAX_SIZE=2KB", "TNG_LOG_MAX_BACKUPS=8"),
+			&notes);
 
 	(void)state;
 	assert_int_equal(o.format, LOG_TEXT);
@@ -82,7 +83,8 @@ static void variables_win_over_options(void **state)
 	assert_int_equal(o.max_size, 2048);
 	assert_int_equal(o.max_backups, 8);
 	assert_int_equal(notes.count, 0);
-	o = resolve((struct log_request){ .file = "/nonexistent/a", .rolling = true }, ENV("TNG_LOG_ROLLING=0"), &notes);
+	o = resolve((struct log_request){ .file = "/nonexistent/a", .rolling = true }, ENV("TNG_LOG_ROLLING=0"),
+		    &notes);
 	assert_false(o.rolling);
 	o = resolve((struct log_request){ .format = "json" }, ENV("TNG_LOG_FORMAT="), &notes);
 	assert_int_equal(o.format, LOG_JSON); /* empty is unset */
@@ -130,8 +132,10 @@ static void tng_log_wins_over_rust_log(void **state)
 	struct log_notes notes;
 
 	(void)state;
-	assert_int_equal(resolve((struct log_request){ 0 }, ENV("RUST_LOG=trace", "TNG_LOG=error"), &notes).level, LOG_ERROR);
-	assert_int_equal(resolve((struct log_request){ 0 }, ENV("RUST_LOG=trace", "TNG_LOG="), &notes).level, LOG_TRACE);
+	assert_int_equal(resolve((struct log_request){ 0 }, ENV("RUST_LOG=trace", "TNG_LOG=error"), &notes).level,
+			 LOG_ERROR);
+	assert_int_equal(resolve((struct log_request){ 0 }, ENV("RUST_LOG=trace", "TNG_LOG="), &notes).level,
+			 LOG_TRACE);
 }
 
 static void a_bad_option_is_an_error_and_a_bad_variable_a_note(void **state)
@@ -142,7 +146,8 @@ static void a_bad_option_is_an_error_and_a_bad_variable_a_note(void **state)
 
 	(void)state;
 	environment = ENV();
-	assert_int_equal(log_options_resolve(&(struct log_request){ .format = "xml" }, look_up, &options, &notes, &e), -1);
+	assert_int_equal(log_options_resolve(&(struct log_request){ .format = "xml" }, look_up, &options, &notes, &e),
+			 -1);
 	assert_string_equal(e.text, "--log-format: expected text or json, found \"xml\"");
 	options = resolve((struct log_request){ 0 }, ENV("TNG_LOG_FORMAT=xml", "TNG_LOG_ROLLING=yes"), &notes);
 	assert_int_equal(options.format, LOG_TEXT);
@@ -160,7 +165,9 @@ static void rolling_needs_a_file(void **state)
 		const char *note;
 	} cases[] = {
 		{ { .rolling = true }, false, "--log-rolling has no effect without --log-file" },
-		{ { .rolling = true, .file = "/dev/null" }, false, "--log-rolling has no effect: /dev/null is not a file" },
+		{ { .rolling = true, .file = "/dev/null" },
+		  false,
+		  "--log-rolling has no effect: /dev/null is not a file" },
 		{ { .rolling = true, .file = "/nonexistent/a", .max_size = "lots" },
 		  true,
 		  "--log-max-size: expected a size such as 64MB, found \"lots\"; 64MB is used" },
@@ -170,7 +177,9 @@ static void rolling_needs_a_file(void **state)
 		{ { .rolling = true, .file = "/nonexistent/a", .max_backups = "-1" },
 		  true,
 		  "--log-max-backups: expected 0 to 10000, found \"-1\"; 5 is used" },
-		{ { .file = "/nonexistent/a", .max_size = "1MB" }, false, "--log-max-size has no effect without --log-rolling" },
+		{ { .file = "/nonexistent/a", .max_size = "1MB" },
+		  false,
+		  "--log-max-size has no effect without --log-rolling" },
 		{ { .file = "/nonexistent/a", .max_backups = "1" },
 		  false,
 		  "--log-max-backups has no effect without --log-rolling" },
@@ -195,7 +204,8 @@ static void notes_have_an_end(void **state)
 	struct log_notes notes;
 
 	(void)state;
-	resolve((struct log_request){ 0 }, ENV("RUST_LOG=a=1,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z"), &notes);
+	resolve((struct log_request){ 0 }, ENV("RUST_LOG=a=1,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z"),
+		&notes);
 	assert_int_equal(notes.count, ARRAY_SIZE(notes.items));
 	assert_string_equal(notes.items[notes.count - 1], "further directives are ignored too");
 	log_notes_release(&notes);

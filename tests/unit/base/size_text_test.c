@@ -38,9 +38,20 @@ static void sizes_have_units_of_1024(void **state)
 
 static void what_is_no_size_is_refused(void **state)
 {
-	static const char *const cases[] = { "",	"MB",	"-1",	    " 1",   "1.5MB", "1XB",
-					     "1MBB",	"1iB",	"1MiBs",    "1 MB ", "0x10",
-					     "18446744073709551616", "16777216TiB", "99999999999999999999" };
+	static const char *const cases[] = { "",
+					     "MB",
+					     "-1",
+					     " 1",
+					     "1.5MB",
+					     "1XB",
+					     "1MBB",
+					     "1iB",
+					     "1MiBs",
+					     "1 MB ",
+					     "0x10",
+					     "18446744073709551616",
+					     "16777216TiB",
+					     "99999999999999999999" };
 	uint64_t bytes;
 
 	(void)state;

@@ -137,9 +137,9 @@ int main(int argc, char **argv)
 		return print_namesake(argv[2]);
 	if (argc < 5)
 		return 2;
-	conf.backend = strcmp(argv[1], "nft") == 0	? BACKEND_NFT :
-		       strcmp(argv[1], "iptables") == 0 ? BACKEND_IPTABLES :
-							  BACKEND_AUTO;
+	conf.backend = strcmp(argv[1], "nft") == 0	  ? BACKEND_NFT
+		       : strcmp(argv[1], "iptables") == 0 ? BACKEND_IPTABLES
+							  : BACKEND_AUTO;
 	conf.drop_on_exit = strcmp(argv[2], "drop") == 0;
 	conf.instance = argv[3];
 	rules = build(&conf, (unsigned)strtoul(argv[4], NULL, 10), argc > 5 ? argv[5] : "", &e);

@@ -69,16 +69,26 @@ static void unknown_has_no_addresses_whatever_it_says(void **state)
 static void a_line_that_is_not_exact_is_refused(void **state)
 {
 	static const char *const lines[] = {
-		"PROXY TCP5 1.2.3.4 1.2.3.5 1 2\r\n",	"PROXY tcp4 1.2.3.4 1.2.3.5 1 2\r\n",
-		"PROXY TCP4 1.2.3 1.2.3.5 1 2\r\n",	"PROXY TCP4 1.2.3.256 1.2.3.5 1 2\r\n",
-		"PROXY TCP4 01.2.3.4 1.2.3.5 1 2\r\n",	"PROXY TCP4 ::1 ::2 1 2\r\n",
-		"PROXY TCP6 1.2.3.4 1.2.3.5 1 2\r\n",	"PROXY TCP4 1.2.3.4 1.2.3.5 1\r\n",
-		"PROXY TCP4 1.2.3.4 1.2.3.5 1 2 \r\n",	"PROXY TCP4 1.2.3.4 1.2.3.5 1 2 3\r\n",
-		"PROXY TCP4  1.2.3.4 1.2.3.5 1 2\r\n",	"PROXY TCP4 1.2.3.4 1.2.3.5 65536 2\r\n",
-		"PROXY TCP4 1.2.3.4 1.2.3.5 01 2\r\n",	"PROXY TCP4 1.2.3.4 1.2.3.5 1 02\r\n",
-		"PROXY TCP4 1.2.3.4 1.2.3.5 -1 2\r\n",	"PROXY TCP4 1.2.3.4 1.2.3.5 1 2\n\r\n",
-		"PROXY \r\n",				"PROXY TCP4\r\n",
-		"PROXY UNKNOWNS\r\n",			"PROXY TCP4 1.2.3.4 1.2.3.5 1 \r\n",
+		"PROXY TCP5 1.2.3.4 1.2.3.5 1 2\r\n",
+		"PROXY tcp4 1.2.3.4 1.2.3.5 1 2\r\n",
+		"PROXY TCP4 1.2.3 1.2.3.5 1 2\r\n",
+		"PROXY TCP4 1.2.3.256 1.2.3.5 1 2\r\n",
+		"PROXY TCP4 01.2.3.4 1.2.3.5 1 2\r\n",
+		"PROXY TCP4 ::1 ::2 1 2\r\n",
+		"PROXY TCP6 1.2.3.4 1.2.3.5 1 2\r\n",
+		"PROXY TCP4 1.2.3.4 1.2.3.5 1\r\n",
+		"PROXY TCP4 1.2.3.4 1.2.3.5 1 2 \r\n",
+		"PROXY TCP4 1.2.3.4 1.2.3.5 1 2 3\r\n",
+		"PROXY TCP4  1.2.3.4 1.2.3.5 1 2\r\n",
+		"PROXY TCP4 1.2.3.4 1.2.3.5 65536 2\r\n",
+		"PROXY TCP4 1.2.3.4 1.2.3.5 01 2\r\n",
+		"PROXY TCP4 1.2.3.4 1.2.3.5 1 02\r\n",
+		"PROXY TCP4 1.2.3.4 1.2.3.5 -1 2\r\n",
+		"PROXY TCP4 1.2.3.4 1.2.3.5 1 2\n\r\n",
+		"PROXY \r\n",
+		"PROXY TCP4\r\n",
+		"PROXY UNKNOWNS\r\n",
+		"PROXY TCP4 1.2.3.4 1.2.3.5 1 \r\n",
 	};
 	struct proxy_header h;
 
@@ -161,7 +171,8 @@ static void version_2_that_is_not_exact_is_refused(void **state)
 
 static void other_bytes_are_no_header(void **state)
 {
-	static const char *const others[] = { "GET / HTTP/1.1\r\n", "proxy TCP4", "P\r\n", "PROXYTCP4", "\r\nQUIT", "\x16\x03\x01" };
+	static const char *const others[] = { "GET / HTTP/1.1\r\n", "proxy TCP4", "P\r\n",
+					      "PROXYTCP4",	    "\r\nQUIT",	  "\x16\x03\x01" };
 	struct proxy_header h;
 
 	(void)state;

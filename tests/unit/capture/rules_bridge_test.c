@@ -89,14 +89,15 @@ static void what_passes_is_pulled_out_and_so_are_answers_to_borrowed_addresses(v
 		"set host accept\n"
 		"add rule bridge tng i0_re1 ether type ip6 tcp sport 80 ether daddr set 02:00:00:00:00:01 meta pkttype "
 		"set host accept\n");
-	assert_string_equal(buf_str(&eb),
-			    ":TNG_0_BRIDGE_PRE\n:TNG_0_I0_BR1\n:TNG_0_I0_RE1\n"
-			    "-A TNG_0_I0_BR1 -p IPv4 --ip-proto tcp --ip-dport 80 -j redirect --redirect-target ACCEPT\n"
-			    "-A TNG_0_I0_BR1 -p IPv6 --ip6-proto tcp --ip6-dport 80 -j redirect --redirect-target ACCEPT\n"
-			    "-A TNG_0_I0_RE1 -p IPv4 --ip-proto tcp --ip-sport 80 -j redirect --redirect-target ACCEPT\n"
-			    "-A TNG_0_I0_RE1 -p IPv6 --ip6-proto tcp --ip6-sport 80 -j redirect --redirect-target ACCEPT\n"
-			    "-A TNG_0_BRIDGE_PRE -i eth1 -j TNG_0_I0_BR1\n"
-			    "-A TNG_0_BRIDGE_PRE -i eth0 -j TNG_0_I0_RE1\n");
+	assert_string_equal(
+		buf_str(&eb),
+		":TNG_0_BRIDGE_PRE\n:TNG_0_I0_BR1\n:TNG_0_I0_RE1\n"
+		"-A TNG_0_I0_BR1 -p IPv4 --ip-proto tcp --ip-dport 80 -j redirect --redirect-target ACCEPT\n"
+		"-A TNG_0_I0_BR1 -p IPv6 --ip6-proto tcp --ip6-dport 80 -j redirect --redirect-target ACCEPT\n"
+		"-A TNG_0_I0_RE1 -p IPv4 --ip-proto tcp --ip-sport 80 -j redirect --redirect-target ACCEPT\n"
+		"-A TNG_0_I0_RE1 -p IPv6 --ip6-proto tcp --ip6-sport 80 -j redirect --redirect-target ACCEPT\n"
+		"-A TNG_0_BRIDGE_PRE -i eth1 -j TNG_0_I0_BR1\n"
+		"-A TNG_0_BRIDGE_PRE -i eth0 -j TNG_0_I0_RE1\n");
 	buf_release(&eb);
 	free(nft);
 	rules_free(r);
@@ -121,19 +122,21 @@ static void other_rules_see_the_bridge_where_its_ports_are_named_and_see_it_once
 
 static void excluded_destinations_stay_in_the_bridge(void **state)
 {
-	struct ruleset *r = build(IN("'capture_dst':[{'host':'10.0.0.0/8'},{'host':'fd00::/8','port':81,'port_end':90}],"
-				     "'exclude_dst':[{'host':'10.9.0.0/16','port':80}]"),
-				  "", NULL);
+	struct ruleset *r =
+		build(IN("'capture_dst':[{'host':'10.0.0.0/8'},{'host':'fd00::/8','port':81,'port_end':90}],"
+			 "'exclude_dst':[{'host':'10.9.0.0/16','port':80}]"),
+		      "", NULL);
 	struct buf eb = { 0 };
 
 	(void)state;
 	rules_print_ebtables(r, &eb);
-	assert_non_null(strstr(buf_str(&eb),
-			       "-A TNG_0_I0_BR1 -p IPv4 --ip-proto tcp --ip-dst 10.9.0.0/16 --ip-dport 80 -j RETURN\n"
-			       "-A TNG_0_I0_BR1 -p IPv4 --ip-proto tcp --ip-dst 10.0.0.0/8 -j redirect --redirect-target "
-			       "ACCEPT\n"
-			       "-A TNG_0_I0_BR1 -p IPv6 --ip6-proto tcp --ip6-dst fd00::/8 --ip6-dport 81:90 -j redirect "
-			       "--redirect-target ACCEPT\n"));
+	assert_non_null(
+		strstr(buf_str(&eb),
+		       "-A TNG_0_I0_BR1 -p IPv4 --ip-proto tcp --ip-dst 10.9.0.0/16 --ip-dport 80 -j RETURN\n"
+		       "-A TNG_0_I0_BR1 -p IPv4 --ip-proto tcp --ip-dst 10.0.0.0/8 -j redirect --redirect-target "
+		       "ACCEPT\n"
+		       "-A TNG_0_I0_BR1 -p IPv6 --ip6-proto tcp --ip6-dst fd00::/8 --ip6-dport 81:90 -j redirect "
+		       "--redirect-target ACCEPT\n"));
 	buf_release(&eb);
 	rules_free(r);
 }
@@ -163,8 +166,8 @@ static void what_this_host_sends_or_gets_itself_needs_no_bridge(void **state)
 
 static void an_egress_takes_of_what_passes_what_it_names(void **state)
 {
-	struct ruleset *r = build("", "{'netfilter':{'capture_dst':[{'port':80},{'host':'10.0.0.1','port':81}]},'no_ra':true}",
-				  NULL);
+	struct ruleset *r = build(
+		"", "{'netfilter':{'capture_dst':[{'port':80},{'host':'10.0.0.1','port':81}]},'no_ra':true}", NULL);
 	struct buf eb = { 0 };
 
 	(void)state;
@@ -182,9 +185,10 @@ static void a_set_that_somebody_else_keeps_is_refused_at_a_bridge_and_not_elsewh
 
 	(void)state;
 	assert_null(build(IN("'capture_dst':{'ipset':'some'}"), "", &e));
-	assert_string_equal(e.text,
-			    "add_ingress[0].netfilter: an ipset cannot be used for what passes through a bridge: name hosts, or "
-			    "interfaces that are not of a bridge in in_ifname");
+	assert_string_equal(
+		e.text,
+		"add_ingress[0].netfilter: an ipset cannot be used for what passes through a bridge: name hosts, or "
+		"interfaces that are not of a bridge in in_ifname");
 	r = build(IN("'capture_dst':{'ipset':'some'},'in_ifname':['wan0']"), "", NULL);
 	rules_free(r);
 }
@@ -208,8 +212,9 @@ static void a_chain_tells_its_instance(void **state)
 		const char *chain;
 		const char *instance;
 	} cases[] = {
-		{ "TNG_0_BRIDGE_PRE", "0" }, { "TNG_0_I0_BR1", "0" },	    { "TNG_a_b_I0_RE0", "a_b" },
-		{ "TNG__I0_RE0", NULL },     { "TNG_0", NULL },		    { "TNG_0_BR", NULL },
+		{ "TNG_0_BRIDGE_PRE", "0" }, { "TNG_0_I0_BR1", "0" },
+		{ "TNG_a_b_I0_RE0", "a_b" }, { "TNG__I0_RE0", NULL },
+		{ "TNG_0", NULL },	     { "TNG_0_BR", NULL },
 		{ "PREROUTING", NULL },	     { "OTHER_0_BRIDGE_PRE", NULL },
 	};
 

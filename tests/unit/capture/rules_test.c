@@ -293,8 +293,9 @@ static void ports_are_open_as_the_service_says(void **state)
 	assert_before(queue, "-A TNG_0_I0_PRE -m mark --mark 1590/0xffffff", "-A TNG_0_I0_PRE -i lo");
 	assert_has(queue,
 		   "-A TNG_0_FILTER_FWD -p tcp -m mark --mark 2102/0xffffff -m comment --comment tng:0 -j REJECT");
-	assert_has(sets, "add set inet tng i0_refused4 { type ipv4_addr . inet_service; flags timeout; timeout 10000ms; "
-			 "size 65535; }\n");
+	assert_has(sets,
+		   "add set inet tng i0_refused4 { type ipv4_addr . inet_service; flags timeout; timeout 10000ms; "
+		   "size 65535; }\n");
 	assert_before(sets, "@i0_refused4 reject with tcp reset\n", "i0_out tcp dport 80 meta mark set");
 	free(queue);
 	free(sets);

@@ -19,9 +19,10 @@ static void port_lists_are_read_or_refused(void **state)
 		bool good;
 		size_t count;
 	} cases[] = {
-		{ "80", true, 1 },     { "80,443", true, 2 }, { ",80,,443,", true, 2 }, { "", true, 0 },    { "*", true, 0 },
-		{ "65535", true, 1 },  { "65536", false, 0 }, { "0", false, 0 },	{ "080", true, 1 }, { "000080", false, 0 },
-		{ "80, 81", false, 0 }, { "*,80", false, 0 },  { "-1", false, 0 },	{ "8x", false, 0 }, { "80-90", false, 0 },
+		{ "80", true, 1 },  { "80,443", true, 2 },  { ",80,,443,", true, 2 }, { "", true, 0 },
+		{ "*", true, 0 },   { "65535", true, 1 },   { "65536", false, 0 },    { "0", false, 0 },
+		{ "080", true, 1 }, { "000080", false, 0 }, { "80, 81", false, 0 },   { "*,80", false, 0 },
+		{ "-1", false, 0 }, { "8x", false, 0 },	    { "80-90", false, 0 },
 	};
 
 	(void)state;
@@ -91,7 +92,8 @@ static void cgroup2_is_found_wherever_it_is_mounted(void **state)
 		struct err e;
 		char *found = cgroup_mount_of(cases[i].mountinfo, &e);
 
-		if ((found == NULL) != (cases[i].expected == NULL) || (found != NULL && strcmp(found, cases[i].expected) != 0))
+		if ((found == NULL) != (cases[i].expected == NULL) ||
+		    (found != NULL && strcmp(found, cases[i].expected) != 0))
 			fail_msg("%s: %s", cases[i].mountinfo, found == NULL ? e.text : found);
 		free(found);
 	}

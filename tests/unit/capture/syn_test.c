@@ -11,16 +11,17 @@
 
 /* 10.77.0.1:51234 -> 10.77.0.2:8080, SYN with an option, 24 bytes of TCP */
 static const uint8_t v4[] = {
-	0x45, 0x00, 0x00, 0x2c, 0x12, 0x34, 0x40, 0x00, 0x40, 0x06, 0x00, 0x00, 10, 77, 0, 1, 10, 77, 0, 2,
-	0xc8, 0x22, 0x1f, 0x90, 1, 2, 3, 4, 0, 0, 0, 0, 0x60, 0x02, 0xfa, 0xf0, 0, 0, 0, 0, 2, 4, 5, 0xb4,
+	0x45, 0x00, 0x00, 0x2c, 0x12, 0x34, 0x40, 0x00, 0x40, 0x06, 0x00, 0x00, 10, 77,	  0,
+	1,    10,   77,	  0,	2,    0xc8, 0x22, 0x1f, 0x90, 1,    2,	  3,	4,  0,	  0,
+	0,    0,    0x60, 0x02, 0xfa, 0xf0, 0,	  0,	0,    0,    2,	  4,	5,  0xb4,
 };
 
 /* [fd77::1]:51234 -> [fd77::2]:8080, behind hop-by-hop options and destination options */
 static const uint8_t v6[] = {
-	0x60, 0x00, 0x00, 0x00, 0x00, 0x24, 0x00, 0x40,
-	0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
-	60, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0,
-	0xc8, 0x22, 0x1f, 0x90, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 0x02, 0xfa, 0xf0, 0, 0, 0, 0,
+	0x60, 0x00, 0x00, 0x00, 0x00, 0x24, 0x00, 0x40, 0xfd, 0x77, 0, 0,    0,	   0,	 0,    0, 0, 0, 0,
+	0,    0,    0,	  0,	1,    0xfd, 0x77, 0,	0,    0,    0, 0,    0,	   0,	 0,    0, 0, 0, 0,
+	0,    2,    60,	  0,	1,    4,    0,	  0,	0,    0,    6, 0,    1,	   4,	 0,    0, 0, 0, 0xc8,
+	0x22, 0x1f, 0x90, 1,	2,    3,    4,	  0,	0,    0,    0, 0x50, 0x02, 0xfa, 0xf0, 0, 0, 0, 0,
 };
 
 static void assert_addr(const struct sock_addr *a, const char *expected)
@@ -105,22 +106,18 @@ static void what_is_behind_the_header_does_not_matter(void **state)
 static void a_packet_of_ipv4_with_one_byte_off_is_refused(void **state)
 {
 	static const struct change changes[] = {
-		{ 0, 0x55, SYN_NOT_IP },  /* version 5 */
-		{ 0, 0x44, SYN_NOT_IP },  /* a header of 16 bytes */
-		{ 0, 0x4f, SYN_NOT_IP },  /* of 60, beyond the packet's own length */
-		{ 3, 0x13, SYN_NOT_IP },  /* 19 bytes in all */
-		{ 3, 0x14, SYN_CUT },	  /* 20: none of TCP */
+		{ 0, 0x55, SYN_NOT_IP },   /* version 5 */
+		{ 0, 0x44, SYN_NOT_IP },   /* a header of 16 bytes */
+		{ 0, 0x4f, SYN_NOT_IP },   /* of 60, beyond the packet's own length */
+		{ 3, 0x13, SYN_NOT_IP },   /* 19 bytes in all */
+		{ 3, 0x14, SYN_CUT },	   /* 20: none of TCP */
 		{ 6, 0x20, SYN_FRAGMENT }, /* more fragments */
 		{ 7, 0x01, SYN_FRAGMENT }, /* at an offset */
-		{ 6, 0x1f, SYN_FRAGMENT },
-		{ 9, 17, SYN_NOT_TCP },
-		{ 32, 0x40, SYN_NOT_TCP }, /* a header of TCP of 16 bytes */
-		{ 32, 0x70, SYN_CUT },
-		{ 33, 0x12, SYN_NOT_SYN }, /* SYN and ACK */
-		{ 33, 0x03, SYN_NOT_SYN },
-		{ 33, 0x06, SYN_NOT_SYN },
-		{ 33, 0x10, SYN_NOT_SYN },
-		{ 33, 0x00, SYN_NOT_SYN },
+		{ 6, 0x1f, SYN_FRAGMENT }, { 9, 17, SYN_NOT_TCP },
+		{ 32, 0x40, SYN_NOT_TCP },			      /* a header of TCP of 16 bytes */
+		{ 32, 0x70, SYN_CUT },	   { 33, 0x12, SYN_NOT_SYN }, /* SYN and ACK */
+		{ 33, 0x03, SYN_NOT_SYN }, { 33, 0x06, SYN_NOT_SYN },
+		{ 33, 0x10, SYN_NOT_SYN }, { 33, 0x00, SYN_NOT_SYN },
 		{ 33, 0xc2, SYN_GOOD }, /* with ECN */
 		{ 6, 0x00, SYN_GOOD },	/* may be fragmented, but is not */
 	};
@@ -144,18 +141,13 @@ static void port_0_is_nobodys(void **state)
 static void a_packet_of_ipv6_with_one_byte_off_is_refused(void **state)
 {
 	static const struct change changes[] = {
-		{ 0, 0x70, SYN_NOT_IP },
-		{ 5, 0x23, SYN_CUT },	   /* one byte less than all headers */
-		{ 6, 44, SYN_FRAGMENT },   /* also one that says that it is the only one */
-		{ 40, 44, SYN_FRAGMENT },
-		{ 6, 43, SYN_ROUTED },	   /* segments left */
-		{ 6, 51, SYN_NOT_TCP },	   /* authenticated */
-		{ 6, 50, SYN_NOT_TCP },
-		{ 6, 58, SYN_NOT_TCP },
-		{ 40, 59, SYN_NOT_TCP },   /* no next header */
-		{ 41, 1, SYN_CUT },	   /* options of 16 bytes: TCP begins 8 bytes late, and ends behind the packet */
-		{ 41, 255, SYN_CUT },
-		{ 69, 0x12, SYN_NOT_SYN },
+		{ 0, 0x70, SYN_NOT_IP },  { 5, 0x23, SYN_CUT },	 /* one byte less than all headers */
+		{ 6, 44, SYN_FRAGMENT },			 /* also one that says that it is the only one */
+		{ 40, 44, SYN_FRAGMENT }, { 6, 43, SYN_ROUTED }, /* segments left */
+		{ 6, 51, SYN_NOT_TCP },				 /* authenticated */
+		{ 6, 50, SYN_NOT_TCP },	  { 6, 58, SYN_NOT_TCP },    { 40, 59, SYN_NOT_TCP }, /* no next header */
+		{ 41, 1, SYN_CUT }, /* options of 16 bytes: TCP begins 8 bytes late, and ends behind the packet */
+		{ 41, 255, SYN_CUT },	  { 69, 0x12, SYN_NOT_SYN },
 	};
 
 	(void)state;

@@ -92,8 +92,9 @@ static void every_byte_survives(void **state)
 
 static void the_standard_form_wants_its_alphabet_and_padding(void **state)
 {
-	static const char *const wrong[] = { "Zg", "Zg=", "Zg===", "Z", "Zg==Zg==", "Zg=a", "====", "=",
-					     "Zm9v====", "_-==", "Zm9v\n", " Zm9v", "Zm9v ", "Z\x80==", "Zh==", "Zm9=" };
+	static const char *const wrong[] = { "Zg",    "Zg=",	 "Zg===",    "Z",    "Zg==Zg==", "Zg=a",
+					     "====",  "=",	 "Zm9v====", "_-==", "Zm9v\n",	 " Zm9v",
+					     "Zm9v ", "Z\x80==", "Zh==",     "Zm9=" };
 
 	(void)state;
 	assert_decodes(base64_decode, "+/+/", "\xfb\xff\xbf");
@@ -113,7 +114,8 @@ static void the_url_form_wants_its_alphabet_and_no_padding(void **state)
 
 static void the_tolerant_form_takes_either_but_no_mixture(void **state)
 {
-	static const char *const wrong[] = { "+_+_", "-/", "Zg=", "Zg===", "Z", "Zh", "Zm9v=", "Zg==Zg", "Zg = =", "Zm8=\tZ" };
+	static const char *const wrong[] = { "+_+_", "-/",    "Zg=",	"Zg===",  "Z",
+					     "Zh",   "Zm9v=", "Zg==Zg", "Zg = =", "Zm8=\tZ" };
 
 	(void)state;
 	assert_decodes(base64_decode_any, "+/+/", "\xfb\xff\xbf");

@@ -20,11 +20,46 @@ static bool is_one_value(const char *hex)
 
 /* RFC 8949, appendix A */
 static const char *const well_formed[] = {
-	"00", "01", "0a", "17", "1818", "1864", "1903e8", "1a000f4240", "1b000000e8d4a51000", "1bffffffffffffffff",
-	"c249010000000000000000", "3bffffffffffffffff", "20", "3903e7", "f90000", "fa47c35000", "fb3ff199999999999a",
-	"f4", "f5", "f6", "f7", "f0", "f8ff", "c074323031332d30332d32315432303a30343a30305a", "d74401020304", "40",
-	"4401020304", "60", "6161", "62c3bc", "80", "83010203", "8301820203820405", "a0", "a201020304",
-	"a26161016162820203", "5f42010243030405ff", "7f657374726561646d696e67ff", "9fff", "9f018202039f0405ffff",
+	"00",
+	"01",
+	"0a",
+	"17",
+	"1818",
+	"1864",
+	"1903e8",
+	"1a000f4240",
+	"1b000000e8d4a51000",
+	"1bffffffffffffffff",
+	"c249010000000000000000",
+	"3bffffffffffffffff",
+	"20",
+	"3903e7",
+	"f90000",
+	"fa47c35000",
+	"fb3ff199999999999a",
+	"f4",
+	"f5",
+	"f6",
+	"f7",
+	"f0",
+	"f8ff",
+	"c074323031332d30332d32315432303a30343a30305a",
+	"d74401020304",
+	"40",
+	"4401020304",
+	"60",
+	"6161",
+	"62c3bc",
+	"80",
+	"83010203",
+	"8301820203820405",
+	"a0",
+	"a201020304",
+	"a26161016162820203",
+	"5f42010243030405ff",
+	"7f657374726561646d696e67ff",
+	"9fff",
+	"9f018202039f0405ffff",
 	"bf61610161629f0203ffff",
 };
 
@@ -56,13 +91,23 @@ static void a_value_cut_short_is_refused(void **state)
 static void what_is_not_well_formed_is_refused(void **state)
 {
 	static const char *const wrong[] = {
-		"1c", "1d", "1e", "3c", "5c", "7d", "9e", "bc", "dd", "fe", /* reserved */
-		"f800", "f801", "f818", "f81f",				       /* two bytes for a simple value below 32 */
-		"5f00ff", "5f21ff", "5f6100ff", "5f80ff", "5fa0ff", "5fc000ff", "5fe0ff", "7f4100ff", /* chunks */
-		"5f5f4100ffff", "7f7f6100ffff",							     /* nested chunks */
-		"ff", "81ff", "8200ff", "a1ff", "a1ff00", "a100ff", "a20000ff", "9f81ff", "9f829f819f9fffffffff",
-		"bf00ff", "bf000000ff",	   /* odd number in a map */
-		"1f", "3f", "df", "1fff", "dfff", "ffff", "81ffff", /* no indefinite form */
+		"1c",		"1d",		"1e",
+		"3c",		"5c",		"7d",
+		"9e",		"bc",		"dd",
+		"fe", /* reserved */
+		"f800",		"f801",		"f818",
+		"f81f", /* two bytes for a simple value below 32 */
+		"5f00ff",	"5f21ff",	"5f6100ff",
+		"5f80ff",	"5fa0ff",	"5fc000ff",
+		"5fe0ff",	"7f4100ff",	/* chunks */
+		"5f5f4100ffff", "7f7f6100ffff", /* nested chunks */
+		"ff",		"81ff",		"8200ff",
+		"a1ff",		"a1ff00",	"a100ff",
+		"a20000ff",	"9f81ff",	"9f829f819f9fffffffff",
+		"bf00ff",	"bf000000ff", /* odd number in a map */
+		"1f",		"3f",		"df",
+		"1fff",		"dfff",		"ffff",
+		"81ffff", /* no indefinite form */
 	};
 
 	(void)state;
@@ -94,7 +139,7 @@ static void values_are_stepped_over_up_to_the_depth(void **state)
 
 static void lengths_beyond_the_end_are_refused(void **state)
 {
-	static const char *const wrong[] = { "5bffffffffffffffff00", "7affffffff00", "9bffffffffffffffff00",
+	static const char *const wrong[] = { "5bffffffffffffffff00", "7affffffff00",	     "9bffffffffffffffff00",
 					     "bbffffffffffffffff00", "bb800000000000000000", "5a00000002ff" };
 
 	(void)state;
@@ -104,7 +149,9 @@ static void lengths_beyond_the_end_are_refused(void **state)
 
 static void what_is_written_is_read(void **state)
 {
-	static const uint64_t numbers[] = { 0, 23, 24, 255, 256, 65535, 65536, UINT32_MAX, (uint64_t)UINT32_MAX + 1, UINT64_MAX };
+	static const uint64_t numbers[] = {
+		0, 23, 24, 255, 256, 65535, 65536, UINT32_MAX, (uint64_t)UINT32_MAX + 1, UINT64_MAX
+	};
 	struct buf b = { 0 };
 	struct buf bytes = { 0 };
 	struct cbor_reader r;
@@ -144,8 +191,8 @@ static void the_shortest_form_is_written(void **state)
 	static const struct {
 		uint64_t value;
 		const char *hex;
-	} cases[] = { { 23, "17" },	     { 24, "1818" },	    { 255, "18ff" },
-		      { 256, "190100" },     { 65536, "1a00010000" }, { (uint64_t)1 << 32, "1b0000000100000000" } };
+	} cases[] = { { 23, "17" },	 { 24, "1818" },	  { 255, "18ff" },
+		      { 256, "190100" }, { 65536, "1a00010000" }, { (uint64_t)1 << 32, "1b0000000100000000" } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -122,11 +122,9 @@ static void text_that_is_not_json_is_refused_with_its_place(void **state)
 		{ "\xef\xbb", "line 1, column 1: expected a value, found byte 0xef" },
 		{ "// x\n1", "line 1, column 1: expected a value, found '/'" },
 		{ "\"abc", "line 1, column 5: a string without its closing quote" },
-		{ "\"a\nb\"",
-		  "line 1, column 3: a control character inside a string must be written as \\u00XX" },
+		{ "\"a\nb\"", "line 1, column 3: a control character inside a string must be written as \\u00XX" },
 		{ "\"\\x\"", "line 1, column 3: expected one of \"\\/bfnrtu behind a backslash, found 'x'" },
-		{ "\"\\u12g4\"",
-		  "line 1, column 6: expected four hexadecimal digits behind \\u, found 'g'" },
+		{ "\"\\u12g4\"", "line 1, column 6: expected four hexadecimal digits behind \\u, found 'g'" },
 		{ "\"\\ud800\"", "line 1, column 8: a high surrogate without a low one behind it" },
 		{ "\"\\ud800\\u0041\"", "line 1, column 14: a high surrogate without a low one behind it" },
 		{ "\"\\udc00\"", "line 1, column 8: a low surrogate without a high one before it" },
@@ -146,10 +144,11 @@ static void text_that_is_not_json_is_refused_with_its_place(void **state)
 
 static void numbers_follow_the_grammar(void **state)
 {
-	static const char *const good[] = { "0", "-0", "10", "-1", "0.5", "1e5", "1E+05", "1.25e-3",
-					    "123456789012345678901234567890" };
-	static const char *const bad[] = { "-", "+1", "01", "-01", ".5", "1.", "1e", "1e+", "0x10", "1_0", "1a",
-					   "Infinity", "--1" };
+	static const char *const good[] = { "0",     "-0",	"10",
+					    "-1",    "0.5",	"1e5",
+					    "1E+05", "1.25e-3", "123456789012345678901234567890" };
+	static const char *const bad[] = { "-",	  "+1",	  "01",	 "-01", ".5",	    "1.", "1e",
+					   "1e+", "0x10", "1_0", "1a",	"Infinity", "--1" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -168,8 +167,7 @@ static void numbers_follow_the_grammar(void **state)
 
 static void integers_have_no_fraction_no_exponent_and_a_range(void **state)
 {
-	static const char *const refused[] = { "1.0", "1e2", "101", "-1", "99999999999999999999", "\"5\"",
-					       "null" };
+	static const char *const refused[] = { "1.0", "1e2", "101", "-1", "99999999999999999999", "\"5\"", "null" };
 	struct json *j = parse("100");
 	int64_t value;
 
@@ -290,13 +288,11 @@ static void comments_are_white_space_where_they_are_allowed(void **state)
 	assert_int_equal(json_member(j, "a")->line, 4);
 	assert_string_equal(json_string(json_member(j, "u")), "http://x");
 	json_free(j);
-	assert_refused_bytes(bytes_str("/ 1"), JSON_WITH_COMMENTS,
-			     "line 1, column 1: expected a value, found '/'");
+	assert_refused_bytes(bytes_str("/ 1"), JSON_WITH_COMMENTS, "line 1, column 1: expected a value, found '/'");
 	assert_refused_bytes(bytes_str("/* 1 */ 1"), JSON_WITH_COMMENTS,
 			     "line 1, column 1: expected a value, found '/'");
 	assert_refused_bytes(bytes_str("1 // \xff"), JSON_WITH_COMMENTS, "line 1, column 6: invalid UTF-8");
-	assert_refused_bytes(bytes_str("# x\n1"), JSON_WITH_COMMENTS,
-			     "line 1, column 1: expected a value, found '#'");
+	assert_refused_bytes(bytes_str("# x\n1"), JSON_WITH_COMMENTS, "line 1, column 1: expected a value, found '#'");
 }
 
 static void each_text_cut_short_is_refused(void **state)

@@ -32,8 +32,20 @@ static void parts_may_be_empty(void **state)
 static void what_is_no_compact_token_is_refused(void **state)
 {
 	static const char *const wrong[] = {
-		"", ".", "e30", "e30.e30", "e30.e30.AA.", "e30.e30.AA.AA.AA", "e30.e30.AA\n", " e30.e30.AA",
-		"e30=.e30.AA", "e30.e3+.AA", "e30.e3.AA", "e30.e30.A", "e30.e30.AB", "...",
+		"",
+		".",
+		"e30",
+		"e30.e30",
+		"e30.e30.AA.",
+		"e30.e30.AA.AA.AA",
+		"e30.e30.AA\n",
+		" e30.e30.AA",
+		"e30=.e30.AA",
+		"e30.e3+.AA",
+		"e30.e3.AA",
+		"e30.e30.A",
+		"e30.e30.AB",
+		"...",
 	};
 
 	(void)state;

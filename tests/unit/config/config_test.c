@@ -243,7 +243,8 @@ static void mistakes_in_the_text_have_their_place(void **state)
 		{ "[]", "f:1:1: expected an object" },
 		{ "{'workers':1,\n 'workers':2}", "f:2:2: 'workers' stands in this object twice" },
 		{ "{\n'workers':01}", "f:2:12: a number may not begin with 0" },
-		{ "{'add_egress':[{\n" MAPPING ",\n\t'attests':{}," ATTEST "},\n{" MAPPING ",'attest':\n  {'aa_addr':5}}]}",
+		{ "{'add_egress':[{\n" MAPPING ",\n\t'attests':{}," ATTEST "},\n{" MAPPING
+		  ",'attest':\n  {'aa_addr':5}}]}",
 		  "f:3:2: add_egress[0].attests: unknown key, did you mean 'attest'?\n"
 		  "f:4:26: add_egress[1].mapping.in.port: port 10001 of 0.0.0.0 is taken already by add_egress[0].mapping.in.port\n"
 		  "f:5:14: add_egress[1].attest.aa_addr: expected a string, found 5" },
@@ -287,15 +288,15 @@ static void values_are_held_against_type_and_range(void **state)
 		  "add_ingress[0].mapping: has in and out as well as rules: write one or the other" },
 		{ INGRESS("'mapping':{'rules':[{'in':{'port':9,'port_end':8},'out':{'host':'a','port':1}}]}," VERIFY),
 		  "add_ingress[0].mapping.rules[0].in.port_end: expected 9 to 65535, found 8" },
-		{ INGRESS("'mapping':{'rules':[{'in':{'port':1,'port_end':8},'out':{'host':'a','port':1,'port_end':9}}]},"
-			  VERIFY),
+		{ INGRESS("'mapping':{'rules':[{'in':{'port':1,'port_end':8},'out':{'host':'a','port':1,'port_end':9}}]}," VERIFY),
 		  "add_ingress[0].mapping.rules[0]: in has 8 ports and out has 9: each port of in leads to the one "
 		  "at the same place of out" },
 		{ INGRESS("'mapping':{'in':{'port':1,'port_end':2},'out':{'host':'a','port':1}}," VERIFY),
 		  "add_ingress[0].mapping: in has 2 ports and out has 1: each port of in leads to the one at the "
 		  "same place of out" },
 		{ INGRESS(MAPPING ",'no_ra':'yes'"), "add_ingress[0].no_ra: expected true or false, found 'yes'" },
-		{ INGRESS(MAPPING "," VERIFY ",'rats_tls':{'multiplex':1,'binding':'old','multiplex_max_connections':0}"),
+		{ INGRESS(MAPPING "," VERIFY
+				  ",'rats_tls':{'multiplex':1,'binding':'old','multiplex_max_connections':0}"),
 		  "add_ingress[0].rats_tls.multiplex: expected true or false, found 1\n"
 		  "add_ingress[0].rats_tls.binding: expected 'current', 'legacy' or 'both', found 'old'\n"
 		  "add_ingress[0].rats_tls.multiplex_max_connections: expected 1 to 4294967295, found 0" },
@@ -402,12 +403,14 @@ static void rules_of_verify_are_kept(void **state)
 		{ WITH_VERIFY("'policy_ids':['x'],'model':'passport','as_type':'grpc','as_addr':'http://a'"),
 		  "add_ingress[0].verify.trusted_certs_paths: missing: a service over gRPC does not tell its "
 		  "certificates, so that in model 'passport' nothing tells a genuine token" },
-		{ WITH_VERIFY("'policy_ids':['x'],'model':'passport','trusted_certs_paths':['/a'],'as_headers':{'a':'b'}"),
+		{ WITH_VERIFY(
+			  "'policy_ids':['x'],'model':'passport','trusted_certs_paths':['/a'],'as_headers':{'a':'b'}"),
 		  "add_ingress[0].verify.as_headers: not without as_addr" },
 		{ WITH_VERIFY("'policy_ids':['x'],'as_addr':'http://a','trusted_certs_paths':['/a'],"
 			      "'skip_as_token_cert_verify':true"),
 		  "add_ingress[0].verify.trusted_certs_paths: not together with skip_as_token_cert_verify" },
-		{ WITH_VERIFY("'policy_ids':['x'],'as_addr':'http://a','model':'passport','skip_as_token_cert_verify':true"),
+		{ WITH_VERIFY(
+			  "'policy_ids':['x'],'as_addr':'http://a','model':'passport','skip_as_token_cert_verify':true"),
 		  "add_ingress[0].verify.as_addr: not together with skip_as_token_cert_verify in model 'passport'" },
 		{ WITH_VERIFY("'as_type':'builtin','model':'passport'"),
 		  "add_ingress[0].verify.as_type: 'builtin' judges evidence itself: it needs model "
@@ -427,9 +430,8 @@ static void rules_of_verify_are_kept(void **state)
 static void rules_of_attest_are_kept(void **state)
 {
 	static const struct document_case cases[] = {
-		{ WITH_ATTEST(""),
-		  "add_egress[0].attest.aa_addr: missing, expected the socket of the agent, such as "
-		  "'unix:///run/confidential-containers/attestation-agent/attestation-agent.sock'" },
+		{ WITH_ATTEST(""), "add_egress[0].attest.aa_addr: missing, expected the socket of the agent, such as "
+				   "'unix:///run/confidential-containers/attestation-agent/attestation-agent.sock'" },
 		{ WITH_ATTEST("'aa_addr':'/run/a'"),
 		  "add_egress[0].attest.aa_addr: expected an absolute path behind unix://, such as "
 		  "unix:///run/aa.sock, found '/run/a'" },
@@ -690,8 +692,9 @@ static void later_features_are_checked_inside_and_refused(void **state)
 		  "add_ingress[0].mapping_udp.out.host: missing, expected a string\n"
 		  "not supported yet: add_ingress[0].quic\n"
 		  "add_ingress[0].quic.max_datagram_size: expected 1 to 65535, found 0" },
-		{ INGRESS(MAPPING "," VERIFY ",\n'ohttp':{'path_rewrites':[{'match_regex':'a'}],'path_default':'x',"
-				  "'header_passthrough':{'request_headers':'all','response_headers':'some'},'tls':1,'key':{}}"),
+		{ INGRESS(MAPPING
+			  "," VERIFY ",\n'ohttp':{'path_rewrites':[{'match_regex':'a'}],'path_default':'x',"
+			  "'header_passthrough':{'request_headers':'all','response_headers':'some'},'tls':1,'key':{}}"),
 		  "not supported yet: add_ingress[0].ohttp\n"
 		  "add_ingress[0].ohttp.path_rewrites[0].substitution: missing, expected a string\n"
 		  "add_ingress[0].ohttp.path_default: expected 'root' or 'original', found 'x'\n"
@@ -700,8 +703,9 @@ static void later_features_are_checked_inside_and_refused(void **state)
 		  "add_ingress[0].ohttp.tls: expected true or false, found 1\n"
 		  "add_ingress[0].ohttp.key: unknown key; known here: path_rewrites, path_default, "
 		  "header_passthrough, tls, tls_ca_certs" },
-		{ EGRESS(MAPPING "," ATTEST ",\n'ohttp':{'cors':{'allow_origins':['*'],'allow_credentials':true},"
-				 "'key':{'source':'peer_shared','peers':['a:1','b'],'verify':{'as_type':'builtin'},'port':0}}"),
+		{ EGRESS(MAPPING
+			 "," ATTEST ",\n'ohttp':{'cors':{'allow_origins':['*'],'allow_credentials':true},"
+			 "'key':{'source':'peer_shared','peers':['a:1','b'],'verify':{'as_type':'builtin'},'port':0}}"),
 		  "not supported yet: add_egress[0].ohttp\n"
 		  "add_egress[0].ohttp.cors.allow_origins: '*' is not possible together with allow_credentials: true\n"
 		  "add_egress[0].ohttp.key.peers[1]: expected HOST:PORT, found 'b'\n"
@@ -709,7 +713,8 @@ static void later_features_are_checked_inside_and_refused(void **state)
 		{ EGRESS(MAPPING "," ATTEST ",\n'ohttp':{'key':{'source':'file'}}"),
 		  "not supported yet: add_egress[0].ohttp\n"
 		  "add_egress[0].ohttp.key.path: missing, expected a string" },
-		{ EGRESS(MAPPING "," ATTEST ",\n'ohttp':{'key':{'source':'moon'}},'direct_forward':[{'http_path':'/a'}]"),
+		{ EGRESS(MAPPING "," ATTEST
+				 ",\n'ohttp':{'key':{'source':'moon'}},'direct_forward':[{'http_path':'/a'}]"),
 		  "not supported yet: add_egress[0].ohttp\n"
 		  "add_egress[0].ohttp.key.source: expected 'self_generated', 'peer_shared' or 'file', found 'moon'\n"
 		  "not supported yet: add_egress[0].direct_forward" },
@@ -818,9 +823,10 @@ static void files_that_cannot_be_read_are_told_with_their_place(void **state)
 	(void)state;
 	assert_false(config_check_files(c, &report));
 	found = joined(&report.errors);
-	assert_string_equal(found, "f:3:65: add_ingress[0].verify.trusted_certs_paths[0]: cannot read \"/nonexistent/ca.pem\": "
-				   "No such file or directory\n"
-				   "f:4:1: add_ingress[0].verify.trusted_certs_paths[1]: \"/dev/null\" is not a file");
+	assert_string_equal(
+		found, "f:3:65: add_ingress[0].verify.trusted_certs_paths[0]: cannot read \"/nonexistent/ca.pem\": "
+		       "No such file or directory\n"
+		       "f:4:1: add_ingress[0].verify.trusted_certs_paths[1]: \"/dev/null\" is not a file");
 	free(found);
 	config_report_release(&report);
 	config_free(c);

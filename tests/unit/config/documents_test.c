@@ -49,63 +49,50 @@ static void documents_of_released_versions_load_or_ask_for_what_comes_later(void
 		const char *expected;
 	} cases[] = {
 		{ "v1-ingress-mapping", "" },
-		{ "v1-ingress-http-proxy",
-		  "not supported yet: add_ingress[0].http_proxy" },
+		{ "v1-ingress-http-proxy", "not supported yet: add_ingress[0].http_proxy" },
 		{ "v1-egress-mapping", "" },
 		{ "v1-egress-netfilter", "" },
-		{ "v1-ingress-encap",
-		  "not supported yet: add_ingress[0].ohttp" },
-		{ "v1-egress-decap-clear-paths",
-		  "not supported yet: add_egress[0].ohttp\n"
-		  "not supported yet: add_egress[0].direct_forward" },
+		{ "v1-ingress-encap", "not supported yet: add_ingress[0].ohttp" },
+		{ "v1-egress-decap-clear-paths", "not supported yet: add_egress[0].ohttp\n"
+						 "not supported yet: add_egress[0].direct_forward" },
 		{ "v1-one-way", "" },
 		{ "v1-reverse", "" },
 		{ "v1-mutual", "" },
 		{ "v1-egress-netfilter-one-way", "" },
 		{ "v1-no-ra", "" },
-		{ "v1-encap-and-decap",
-		  "not supported yet: add_ingress[0].ohttp\n"
-		  "not supported yet: add_egress[0].ohttp" },
-		{ "v1-encap-and-netfilter",
-		  "not supported yet: add_ingress[0].ohttp\n"
-		  "not supported yet: add_egress[0].ohttp" },
-		{ "v1-encap-and-clear-paths",
-		  "not supported yet: add_ingress[0].ohttp\n"
-		  "not supported yet: add_egress[0].ohttp\n"
-		  "not supported yet: add_egress[0].direct_forward" },
-		{ "v1-http-proxy-encap",
-		  "not supported yet: add_ingress[0].http_proxy\n"
-		  "not supported yet: add_ingress[0].ohttp\n"
-		  "not supported yet: add_egress[0].ohttp" },
-		{ "v1-http-proxy-mutual",
-		  "not supported yet: add_ingress[0].http_proxy" },
-		{ "v1-admin-bind",
-		  "not supported yet: admin_bind\n"
-		  "not supported yet: add_ingress[0].http_proxy\n"
-		  "not supported yet: add_ingress[0].ohttp" },
+		{ "v1-encap-and-decap", "not supported yet: add_ingress[0].ohttp\n"
+					"not supported yet: add_egress[0].ohttp" },
+		{ "v1-encap-and-netfilter", "not supported yet: add_ingress[0].ohttp\n"
+					    "not supported yet: add_egress[0].ohttp" },
+		{ "v1-encap-and-clear-paths", "not supported yet: add_ingress[0].ohttp\n"
+					      "not supported yet: add_egress[0].ohttp\n"
+					      "not supported yet: add_egress[0].direct_forward" },
+		{ "v1-http-proxy-encap", "not supported yet: add_ingress[0].http_proxy\n"
+					 "not supported yet: add_ingress[0].ohttp\n"
+					 "not supported yet: add_egress[0].ohttp" },
+		{ "v1-http-proxy-mutual", "not supported yet: add_ingress[0].http_proxy" },
+		{ "v1-admin-bind", "not supported yet: admin_bind\n"
+				   "not supported yet: add_ingress[0].http_proxy\n"
+				   "not supported yet: add_ingress[0].ohttp" },
 		{ "v2-ingress-netfilter", "" },
 		{ "v2-egress-netfilter", "" },
-		{ "v2-ingress-modes",
-		  "not supported yet: add_ingress[0].http_proxy\n"
-		  "not supported yet: add_ingress[1].socks5\n"
-		  "not supported yet: add_ingress[3].netfilter_udp\n"
-		  "not supported yet: add_ingress[4].hook\n"
-		  "not supported yet: add_ingress[5].mapping_udp\n"
-		  "not supported yet: add_ingress[5].quic" },
-		{ "v2-egress-modes",
-		  "not supported yet: add_egress[1].netfilter_udp\n"
-		  "not supported yet: add_egress[2].hook\n"
-		  "not supported yet: add_egress[3].mapping_udp" },
-		{ "v2-ohttp",
-		  "not supported yet: add_ingress[0].ohttp\n"
-		  "not supported yet: add_egress[0].ohttp\n"
-		  "not supported yet: add_egress[0].direct_forward\n"
-		  "not supported yet: add_egress[1].ohttp\n"
-		  "not supported yet: add_egress[2].ohttp" },
-		{ "v2-observe",
-		  "not supported yet: control_interface\n"
-		  "not supported yet: metric.exporters\n"
-		  "not supported yet: trace.exporters" },
+		{ "v2-ingress-modes", "not supported yet: add_ingress[0].http_proxy\n"
+				      "not supported yet: add_ingress[1].socks5\n"
+				      "not supported yet: add_ingress[3].netfilter_udp\n"
+				      "not supported yet: add_ingress[4].hook\n"
+				      "not supported yet: add_ingress[5].mapping_udp\n"
+				      "not supported yet: add_ingress[5].quic" },
+		{ "v2-egress-modes", "not supported yet: add_egress[1].netfilter_udp\n"
+				     "not supported yet: add_egress[2].hook\n"
+				     "not supported yet: add_egress[3].mapping_udp" },
+		{ "v2-ohttp", "not supported yet: add_ingress[0].ohttp\n"
+			      "not supported yet: add_egress[0].ohttp\n"
+			      "not supported yet: add_egress[0].direct_forward\n"
+			      "not supported yet: add_egress[1].ohttp\n"
+			      "not supported yet: add_egress[2].ohttp" },
+		{ "v2-observe", "not supported yet: control_interface\n"
+				"not supported yet: metric.exporters\n"
+				"not supported yet: trace.exporters" },
 		{ "v2-trust", "" },
 		{ "v2-trust-later",
 		  "not supported yet: add_ingress[0].verify.as_provider \"ita\"\n"

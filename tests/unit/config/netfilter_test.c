@@ -54,8 +54,8 @@ static void networks_have_one_form(void **state)
 		const char *text;
 		const char *expected;
 	} cases[] = {
-		{ "10.0.0.1", "10.0.0.1/32" },	  { "10.0.0.0/8", "10.0.0.0/8" }, { "0.0.0.0/0", "0.0.0.0/0" },
-		{ "FD00:0::1", "fd00::1/128" },	  { "fd00::/8", "fd00::/8" },	  { "::/0", "::/0" },
+		{ "10.0.0.1", "10.0.0.1/32" },	 { "10.0.0.0/8", "10.0.0.0/8" }, { "0.0.0.0/0", "0.0.0.0/0" },
+		{ "FD00:0::1", "fd00::1/128" },	 { "fd00::/8", "fd00::/8" },	 { "::/0", "::/0" },
 		{ "10.0.0.0/08", "10.0.0.0/8" },
 	};
 
@@ -100,7 +100,8 @@ static void everything_is_read_and_written_back(void **state)
 	assert_int_equal(netfilter_of(c)->capture_dst_count, 2);
 	assert_int_equal(netfilter_of(c)->exclude_dst[0].port, 22);
 	assert_string_equal(netfilter_of(c)->in_ifname.items[0], "eth0");
-	assert_true(c->entries[0].transparency.in && c->entries[0].transparency.out && c->entries[0].transparency.client_port);
+	assert_true(c->entries[0].transparency.in && c->entries[0].transparency.out &&
+		    c->entries[0].transparency.client_port);
 	assert_int_equal(c->entries[0].proxy_protocol.send, PROXY_PROTOCOL_V2);
 	assert_string_equal(c->entries[0].proxy_protocol.accept_from.items[0], "10.0.0.0/8");
 	assert_true(c->entries[1].transparency.out);
@@ -127,8 +128,8 @@ static void everything_is_read_and_written_back(void **state)
 static void how_long_a_refused_port_is_remembered_can_be_written(void **state)
 {
 	struct config *plain = load_good(IN(PORT ",'open_ports':'negative_cache'"));
-	struct config *longer = load_good(TOP(PORT ",'open_ports':'negative_cache','negative_cache_timeout':2.5",
-					      "'limits':{'pending_syns':7}"));
+	struct config *longer = load_good(
+		TOP(PORT ",'open_ports':'negative_cache','negative_cache_timeout':2.5", "'limits':{'pending_syns':7}"));
 
 	(void)state;
 	assert_int_equal(netfilter_of(plain)->open_ports, OPEN_PORTS_NEGATIVE_CACHE);
@@ -160,30 +161,41 @@ static void mistakes_are_told_with_their_place(void **state)
 		const char *text;
 		const char *expected;
 	} cases[] = {
-		{ IN("'capture_dst':[]"), "add_ingress[0].netfilter: captures nothing: write capture_dst or capture_cgroup" },
-		{ IN("'capture_dst':[{}]"), "add_ingress[0].netfilter.capture_dst[0]: write at least one of host, ipset and port" },
+		{ IN("'capture_dst':[]"),
+		  "add_ingress[0].netfilter: captures nothing: write capture_dst or capture_cgroup" },
+		{ IN("'capture_dst':[{}]"),
+		  "add_ingress[0].netfilter.capture_dst[0]: write at least one of host, ipset and port" },
 		{ IN("'capture_dst':{'host':'1.2.3.4','ipset':'x'}"),
 		  "add_ingress[0].netfilter.capture_dst: write host or ipset, not both" },
-		{ IN("'capture_dst':{'host':'192.168.1.5/24'}"), "add_ingress[0].netfilter.capture_dst.host: the address has "
-								   "bits behind the prefix: the network is 192.168.1.0/24" },
-		{ IN("'capture_dst':{'host':'fd00::1/64'}"), "add_ingress[0].netfilter.capture_dst.host: the address has "
-							       "bits behind the prefix: the network is fd00::/64" },
-		{ IN("'capture_dst':{'host':'10.0.0.0/33'}"), "add_ingress[0].netfilter.capture_dst.host: expected an IP address, or "
-							       "a network such as 10.0.0.0/8 or fd00::/8, found '10.0.0.0/33'" },
-		{ IN("'capture_dst':{'host':'::ffff:1.2.3.4'}"), "add_ingress[0].netfilter.capture_dst.host: an IPv4 address in the "
-							       "form of IPv6, which is never on the wire: write it as IPv4" },
+		{ IN("'capture_dst':{'host':'192.168.1.5/24'}"),
+		  "add_ingress[0].netfilter.capture_dst.host: the address has "
+		  "bits behind the prefix: the network is 192.168.1.0/24" },
+		{ IN("'capture_dst':{'host':'fd00::1/64'}"),
+		  "add_ingress[0].netfilter.capture_dst.host: the address has "
+		  "bits behind the prefix: the network is fd00::/64" },
+		{ IN("'capture_dst':{'host':'10.0.0.0/33'}"),
+		  "add_ingress[0].netfilter.capture_dst.host: expected an IP address, or "
+		  "a network such as 10.0.0.0/8 or fd00::/8, found '10.0.0.0/33'" },
+		{ IN("'capture_dst':{'host':'::ffff:1.2.3.4'}"),
+		  "add_ingress[0].netfilter.capture_dst.host: an IPv4 address in the "
+		  "form of IPv6, which is never on the wire: write it as IPv4" },
 		{ IN("'capture_dst':{'port':9,'port_end':8}"),
 		  "add_ingress[0].netfilter.capture_dst.port_end: expected 9 to 65535, found 8" },
-		{ IN("'capture_dst':{'ipset':'a b'}"), "add_ingress[0].netfilter.capture_dst.ipset: expected the name of an ipset: "
-							 "1 to 31 letters, digits and _-.:@, found 'a b'" },
-		{ IN("'capture_cgroup':['a/../b']"), "add_ingress[0].netfilter.capture_cgroup[0]: expected a path below the root of "
-						     "cgroup2, without // and .., found 'a/../b'" },
-		{ IN(PORT ",'so_mark':0"), "add_ingress[0].netfilter.so_mark: 0 is what every packet has: our own connections would "
-					   "be captured again" },
-		{ IN(PORT ",'so_mark':566"), "add_ingress[0].netfilter.so_mark: so_mark 566 is the mark of captured packets: our own "
-					     "connections would be captured" },
-		{ IN(PORT ",'so_mark':16777782"), "add_ingress[0].netfilter.so_mark: so_mark 16777782 is the mark of captured packets: "
-						  "our own connections would be captured" },
+		{ IN("'capture_dst':{'ipset':'a b'}"),
+		  "add_ingress[0].netfilter.capture_dst.ipset: expected the name of an ipset: "
+		  "1 to 31 letters, digits and _-.:@, found 'a b'" },
+		{ IN("'capture_cgroup':['a/../b']"),
+		  "add_ingress[0].netfilter.capture_cgroup[0]: expected a path below the root of "
+		  "cgroup2, without // and .., found 'a/../b'" },
+		{ IN(PORT ",'so_mark':0"),
+		  "add_ingress[0].netfilter.so_mark: 0 is what every packet has: our own connections would "
+		  "be captured again" },
+		{ IN(PORT ",'so_mark':566"),
+		  "add_ingress[0].netfilter.so_mark: so_mark 566 is the mark of captured packets: our own "
+		  "connections would be captured" },
+		{ IN(PORT ",'so_mark':16777782"),
+		  "add_ingress[0].netfilter.so_mark: so_mark 16777782 is the mark of captured packets: "
+		  "our own connections would be captured" },
 		{ IN(PORT ",'so_mark':16777216"), "add_ingress[0].netfilter.so_mark: so_mark 16777216 has no bit of "
 						  "interception.mark_mask 0x00ffffff" },
 		{ TOP(PORT, "'interception':{'mark_mask':'0xff'}"),
@@ -193,18 +205,21 @@ static void mistakes_are_told_with_their_place(void **state)
 		{ IN(PORT ",'scope':'forward','in_ifname':['eth*']"),
 		  "add_ingress[0].netfilter.in_ifname[0]: expected the name of an interface: 1 to 15 letters, digits and _-.:@, "
 		  "found 'eth*'" },
-		{ IN(PORT ",'scope':'both','capture_cgroup':['a']"), "add_ingress[0].netfilter.capture_cgroup: only with scope 'local': "
-								     "what is forwarded belongs to no cgroup" },
+		{ IN(PORT ",'scope':'both','capture_cgroup':['a']"),
+		  "add_ingress[0].netfilter.capture_cgroup: only with scope 'local': "
+		  "what is forwarded belongs to no cgroup" },
 		{ IN(PORT ",'method':'redirect','open_ports':'connect_first'"),
 		  "add_ingress[0].netfilter.open_ports: only with method 'tproxy'" },
 		{ IN(PORT ",'open_ports':'connect_first','negative_cache_timeout':5"),
 		  "add_ingress[0].netfilter.negative_cache_timeout: only with open_ports 'negative_cache'" },
 		{ IN(PORT ",'open_ports':'negative_cache','negative_cache_timeout':0.5"),
 		  "add_ingress[0].netfilter.negative_cache_timeout: expected 1 to 86400 seconds, found 0.5" },
-		{ IN(PORT ",'open_ports':'connect_first','scope':'forward','transparency':{'out':true,'client_port':true}"),
+		{ IN(PORT
+		     ",'open_ports':'connect_first','scope':'forward','transparency':{'out':true,'client_port':true}"),
 		  "add_ingress[0].netfilter.open_ports: 'connect_first' not with transparency.client_port: for the kernel, which "
 		  "tracks connections, ours would be the one whose first packet still waits" },
-		{ IN(PORT ",'open_ports':'connect_first','transparency':{'out':true},'proxy_protocol':{'accept_from':['10.0.0.1']}"),
+		{ IN(PORT
+		     ",'open_ports':'connect_first','transparency':{'out':true},'proxy_protocol':{'accept_from':['10.0.0.1']}"),
 		  "add_ingress[0].netfilter.open_ports: 'connect_first' not with transparency.out and proxy_protocol.accept_from: "
 		  "who the client is would be known too late to dial in its name" },
 		{ TOP(PORT ",'open_ports':'negative_cache'", "'interception':{'backend':'none'}"),
@@ -282,16 +297,18 @@ static void what_an_earlier_entry_takes_is_told(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char *text = mem_format("{'add_ingress':[{'netfilter':{%s},'no_ra':true},{'netfilter':{%s},'no_ra':true}]}",
-					cases[i].first, cases[i].second);
+		char *text =
+			mem_format("{'add_ingress':[{'netfilter':{%s},'no_ra':true},{'netfilter':{%s},'no_ra':true}]}",
+				   cases[i].first, cases[i].second);
 		struct config_report report;
 		struct config *c = load(text, &report);
 		bool told = false;
 
 		assert_non_null(c);
 		for (size_t j = 0; j < report.warnings.count; j++)
-			told = told || (strstr(report.warnings.items[j], no_ra_warning) == NULL &&
-					strstr(report.warnings.items[j], "is captured by add_ingress[0] already") != NULL);
+			told = told ||
+			       (strstr(report.warnings.items[j], no_ra_warning) == NULL &&
+				strstr(report.warnings.items[j], "is captured by add_ingress[0] already") != NULL);
 		if (told != cases[i].told)
 			fail_msg("%s", text);
 		config_free(c);

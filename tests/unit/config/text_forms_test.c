@@ -133,12 +133,8 @@ static void socket_addresses_are_absolute_and_fit(void **state)
 {
 	char longest[8 + 107];
 	static const struct form_case cases[] = {
-		{ "unix:///a", "unix:///a" },
-		{ "unix:///", NULL },
-		{ "unix://a", NULL },
-		{ "unix:/a", NULL },
-		{ "/a", NULL },
-		{ "", NULL },
+		{ "unix:///a", "unix:///a" }, { "unix:///", NULL }, { "unix://a", NULL },
+		{ "unix:/a", NULL },	      { "/a", NULL },	    { "", NULL },
 	};
 	char too_long[8 + 108];
 
@@ -181,8 +177,8 @@ static void networks_end_at_their_prefix(void **state)
 static void domain_patterns_have_their_star_at_an_end(void **state)
 {
 	static const struct form_case cases[] = {
-		{ "*", "*" },	   { "*.a", "*.a" }, { "a.*", "a.*" }, { "a", "a" },
-		{ "", NULL },	   { "a*b", NULL },  { "*a*", NULL },  { "**", NULL },
+		{ "*", "*" }, { "*.a", "*.a" }, { "a.*", "a.*" }, { "a", "a" },
+		{ "", NULL }, { "a*b", NULL },	{ "*a*", NULL },  { "**", NULL },
 	};
 
 	(void)state;
@@ -192,9 +188,11 @@ static void domain_patterns_have_their_star_at_an_end(void **state)
 static void peers_have_a_port(void **state)
 {
 	static const struct form_case cases[] = {
-		{ "a:1", "a:1" }, { "10.0.0.1:8301", "10.0.0.1:8301" }, { "[::1]:5", "[::1]:5" },
-		{ "a", NULL },	  { "a:", NULL },			{ "a:x", NULL },
-		{ ":1", NULL },	  { "::1:5", NULL },			{ "a:70000", NULL },
+		{ "a:1", "a:1" },	  { "10.0.0.1:8301", "10.0.0.1:8301" },
+		{ "[::1]:5", "[::1]:5" }, { "a", NULL },
+		{ "a:", NULL },		  { "a:x", NULL },
+		{ ":1", NULL },		  { "::1:5", NULL },
+		{ "a:70000", NULL },
 	};
 
 	(void)state;

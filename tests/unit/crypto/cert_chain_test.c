@@ -76,8 +76,7 @@ static X509 *bake(const struct recipe *r)
 	X509_set_pubkey(x, r->key);
 	X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(r->extensions) && r->extensions[i].name != NULL; i++) {
-		X509_EXTENSION *ext =
-			X509V3_EXT_nconf(NULL, &ctx, r->extensions[i].name, r->extensions[i].value);
+		X509_EXTENSION *ext = X509V3_EXT_nconf(NULL, &ctx, r->extensions[i].name, r->extensions[i].value);
 
 		assert_non_null(ext);
 		X509_add_ext(x, ext, -1);
@@ -141,15 +140,21 @@ static void assert_refused(const struct recipe *recipes, size_t anchors, size_t 
 		fail_msg("refused with '%s' where this was expected: %s", e.text, why);
 }
 
-#define CA { "basicConstraints", "critical,CA:TRUE" }
-#define CA_0 { "basicConstraints", "critical,CA:TRUE,pathlen:0" }
+#define CA                                                                                                             \
+	{                                                                                                              \
+		"basicConstraints", "critical,CA:TRUE"                                                                 \
+	}
+#define CA_0                                                                                                           \
+	{                                                                                                              \
+		"basicConstraints", "critical,CA:TRUE,pathlen:0"                                                       \
+	}
 
 /* anchor R, leaf L issued by I, intermediate I issued by R */
-#define CHAIN                                                                                          \
-	{                                                                                              \
-		{ .subject = "R", .issuer = "R", .key = key_a, .signer = key_a, .extensions = { CA } },  \
-		{ .subject = "L", .issuer = "I", .key = key_c, .signer = key_b },                      \
-		{ .subject = "I", .issuer = "R", .key = key_b, .signer = key_a, .extensions = { CA } },  \
+#define CHAIN                                                                                                          \
+	{                                                                                                              \
+		{ .subject = "R", .issuer = "R", .key = key_a, .signer = key_a, .extensions = { CA } },                \
+			{ .subject = "L", .issuer = "I", .key = key_c, .signer = key_b },                              \
+			{ .subject = "I", .issuer = "R", .key = key_b, .signer = key_a, .extensions = { CA } },        \
 	}
 enum { ROOT, LEAF, MIDDLE };
 
@@ -209,8 +214,9 @@ static void an_anchor_counts_by_name_and_key_only(void **state)
 	chain[ROOT].extensions[2] = (struct extension){ "1.2.3.4", "critical,DER:0500" };
 	chain[ROOT].to = NOW - 1;
 	assert_accepted(chain, 1, 3);
-	chain[ROOT] = (struct recipe){ .subject = "R", .issuer = "elsewhere", .key = key_a, .signer = key_c, .version = 1,
-				       .md = "SHA1" };
+	chain[ROOT] = (struct recipe){
+		.subject = "R", .issuer = "elsewhere", .key = key_a, .signer = key_c, .version = 1, .md = "SHA1"
+	};
 	assert_accepted(chain, 1, 3);
 }
 
@@ -221,7 +227,10 @@ static void a_self_signed_leaf_is_its_own_anchor_unless_it_is_a_ca(void **state)
 
 	(void)state;
 	for (int i = 0; i < 2; i++)
-		both[i] = (struct recipe){ .subject = "L", .issuer = "L", .key = key_a, .signer = key_a,
+		both[i] = (struct recipe){ .subject = "L",
+					   .issuer = "L",
+					   .key = key_a,
+					   .signer = key_a,
 					   .extensions = { { "basicConstraints", "critical,CA:FALSE" } } };
 	assert_accepted(both, 1, 2);
 	for (int i = 0; i < 2; i++)
@@ -336,8 +345,8 @@ static void an_extended_key_usage_must_include_client_auth(void **state)
 		const char *usage;
 		bool good;
 	} cases[] = {
-		{ "clientAuth", true },	       { "critical,clientAuth", true },	 { "serverAuth,clientAuth", true },
-		{ "serverAuth", false },       { "anyExtendedKeyUsage", false }, { "1.2.3.4", false },
+		{ "clientAuth", true },		{ "critical,clientAuth", true },  { "serverAuth,clientAuth", true },
+		{ "serverAuth", false },	{ "anyExtendedKeyUsage", false }, { "1.2.3.4", false },
 		{ "codeSigning,1.2.3", false },
 	};
 	static const size_t places[] = { LEAF, MIDDLE };
@@ -532,7 +541,9 @@ static void a_tangle_of_cross_certificates_ends(void **state)
 
 	(void)state;
 	for (size_t i = 2; i < ARRAY_SIZE(tangle); i++)
-		tangle[i] = (struct recipe){ .subject = "I", .issuer = "I", .key = key_b, .signer = key_b, .extensions = { CA } };
+		tangle[i] = (struct recipe){
+			.subject = "I", .issuer = "I", .key = key_b, .signer = key_b, .extensions = { CA }
+		};
 	assert_int_equal(check(tangle, 1, ARRAY_SIZE(tangle), &e), -1);
 	assert_int_equal(e.kind, ERR_LIMIT);
 
@@ -553,8 +564,12 @@ static void what_the_lab_issues_is_accepted(void **state)
 	struct err e;
 	struct key *keys[] = { key_new_p256(&e), key_new_rsa(2048, &e) };
 	struct key *ca_key = key_new_p256(&e);
-	struct issue_options ca = { .organization = "lab", .common_name = "CA", .subject_key = ca_key, .is_ca = true,
-				    .not_before = NOW, .not_after = NOW };
+	struct issue_options ca = { .organization = "lab",
+				    .common_name = "CA",
+				    .subject_key = ca_key,
+				    .is_ca = true,
+				    .not_before = NOW,
+				    .not_after = NOW };
 	struct buf der = { 0 };
 	struct cert_list anchors = { 0 };
 	const struct cert_list none = { 0 };
@@ -571,7 +586,9 @@ static void what_the_lab_issues_is_accepted(void **state)
 								     .issuer_key = ca_key,
 								     .issuer = anchors.items[0],
 								     .not_before = NOW,
-								     .not_after = NOW }, &der, &e), 0);
+								     .not_after = NOW },
+					    &der, &e),
+				 0);
 		leaf = cert_from_der(buf_bytes(&der), &e);
 		assert_int_equal(cert_check_chain(leaf, &none, &anchors, NOW, &e), 0);
 		cert_free(leaf);
@@ -588,10 +605,14 @@ static void a_self_signed_certificate_must_have_the_same_form(void **state)
 	struct recipe good = { .subject = "L", .issuer = "L", .key = key_a, .signer = key_a };
 	struct recipe wrong[] = {
 		{ .subject = "L", .issuer = "L", .key = key_a, .signer = key_a, .version = 1 },
-		{ .subject = "L", .issuer = "L", .key = key_a, .signer = key_a, .extensions = { { "1.2.3.4", "critical,DER:0500" } } },
+		{ .subject = "L",
+		  .issuer = "L",
+		  .key = key_a,
+		  .signer = key_a,
+		  .extensions = { { "1.2.3.4", "critical,DER:0500" } } },
 		{ .subject = "L", .issuer = "L", .key = key_a, .signer = key_a, .md = "SHA1" },
 		{ .subject = "L", .issuer = "L", .key = key_a, .signer = key_a, .md = "SHA384" },
-		{ .subject = "L", .issuer = "L", .key = key_c, .signer = key_c },		 /* P-384 */
+		{ .subject = "L", .issuer = "L", .key = key_c, .signer = key_c }, /* P-384 */
 		{ .subject = "L", .issuer = "L", .key = key_d, .signer = key_d, .md = "SHA1" },
 		{ .subject = "L", .issuer = "L", .key = key_a, .signer = key_b },
 		{ .subject = "L", .issuer = "l", .key = key_a, .signer = key_a },

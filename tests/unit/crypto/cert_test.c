@@ -54,10 +54,11 @@ static void the_profile_gives_the_bytes_of_the_vector(void **state)
 	assert_true(cert_extension(expected, CERT_EVIDENCE_OID, &evidence));
 	assert_int_equal(evidence.len, 269);
 	assert_int_equal(cert_make_rats_tls(&(struct rats_cert_options){ .key = k,
-									.evidence = evidence,
-									.not_before = JAN_2026,
-									.not_after = JAN_2026 + SIX_HOURS },
-					    &der, &e), 0);
+									 .evidence = evidence,
+									 .not_before = JAN_2026,
+									 .not_after = JAN_2026 + SIX_HOURS },
+					    &der, &e),
+			 0);
 	/* The signature is random here; all that it covers is not. */
 	assert_bytes_equal(tbs_of(buf_bytes(&der)), tbs_of(cert_der(expected)));
 	made = cert_from_der(buf_bytes(&der), &e);
@@ -71,8 +72,8 @@ static void the_profile_gives_the_bytes_of_the_vector(void **state)
 
 static void the_parts_of_the_vector_are_found(void **state)
 {
-	static const char *const parts[] = { "der_ski", "der_aki", "der_basicconstraints", "der_keyusage",
-					     "der_name", "der_endorsement", "der_evidence_head", "spki" };
+	static const char *const parts[] = { "der_ski",	 "der_aki",	    "der_basicconstraints", "der_keyusage",
+					     "der_name", "der_endorsement", "der_evidence_head",    "spki" };
 	struct cert *c = vector_cert();
 	struct buf expected = { 0 };
 	struct buf spki = { 0 };
@@ -123,7 +124,8 @@ static void without_evidence_both_extensions_are_absent(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(cert_make_rats_tls(&(struct rats_cert_options){ .key = k, .not_after = JAN_2026 }, &der, &e), 0);
+	assert_int_equal(cert_make_rats_tls(&(struct rats_cert_options){ .key = k, .not_after = JAN_2026 }, &der, &e),
+			 0);
 	c = cert_from_der(buf_bytes(&der), &e);
 	assert_non_null(c);
 	assert_false(cert_extension(c, CERT_EVIDENCE_OID, &value));
@@ -146,8 +148,9 @@ static void evidence_of_a_mebibyte_fits(void **state)
 	(void)state;
 	memset(buf_reserve(&evidence, 1 << 20), 'x', 1 << 20);
 	evidence.len = 1 << 20;
-	assert_int_equal(cert_make_rats_tls(&(struct rats_cert_options){ .key = k, .evidence = buf_bytes(&evidence) },
-					    &der, &e), 0);
+	assert_int_equal(
+		cert_make_rats_tls(&(struct rats_cert_options){ .key = k, .evidence = buf_bytes(&evidence) }, &der, &e),
+		0);
 	c = cert_from_der(buf_bytes(&der), &e);
 	assert_non_null(c);
 	assert_true(cert_extension(c, CERT_EVIDENCE_OID, &value));
@@ -233,14 +236,10 @@ static void a_certificate_of_somebody_else_is_not_self_signed(void **state)
 	struct key *ca_key = key_new_p256(&e);
 	struct key *k = key_new_p256(&e);
 	struct cert *ca = issue(&(struct issue_options){ .common_name = "a", .subject_key = ca_key, .is_ca = true });
-	struct cert *other = issue(&(struct issue_options){ .common_name = "b",
-							    .subject_key = k,
-							    .issuer_key = ca_key,
-							    .issuer = ca });
-	struct cert *same_name = issue(&(struct issue_options){ .common_name = "a",
-								.subject_key = k,
-								.issuer_key = ca_key,
-								.issuer = ca });
+	struct cert *other = issue(
+		&(struct issue_options){ .common_name = "b", .subject_key = k, .issuer_key = ca_key, .issuer = ca });
+	struct cert *same_name = issue(
+		&(struct issue_options){ .common_name = "a", .subject_key = k, .issuer_key = ca_key, .issuer = ca });
 
 	(void)state;
 	assert_int_equal(cert_check_self_signed(ca, &e), 0);
@@ -278,10 +277,11 @@ static void an_issuer_with_another_key_is_refused(void **state)
 	struct buf der = { 0 };
 
 	(void)state;
-	assert_int_equal(cert_issue(&(struct issue_options){ .common_name = "b",
-							     .subject_key = b,
-							     .issuer_key = b,
-							     .issuer = ca }, &der, &e), -1);
+	assert_int_equal(
+		cert_issue(
+			&(struct issue_options){ .common_name = "b", .subject_key = b, .issuer_key = b, .issuer = ca },
+			&der, &e),
+		-1);
 	assert_int_equal(e.kind, ERR_CONFIG);
 	assert_int_equal(der.len, 0);
 	cert_free(ca);
@@ -319,10 +319,14 @@ static void pem_without_a_certificate_or_broken_is_refused_as_a_whole(void **sta
 	assert_int_equal(cert_list_add_pem(&list, bytes_of(NULL, 0), &e), -1);
 	assert_int_equal(cert_list_add_pem(&list, bytes_str("hello\n"), &e), -1);
 	assert_int_equal(e.kind, ERR_PEER);
-	assert_int_equal(cert_list_add_pem(&list, bytes_str("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
-					   &e), -1);
-	assert_int_equal(cert_list_add_pem(&list, bytes_str("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
-					   &e), -1);
+	assert_int_equal(cert_list_add_pem(&list,
+					   bytes_str("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+					   &e),
+			 -1);
+	assert_int_equal(cert_list_add_pem(&list,
+					   bytes_str("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+					   &e),
+			 -1);
 	vector_file("trustee-ca.pem", &pem);
 	buf_append_bytes(&two, buf_bytes(&pem));
 	buf_append(&two, pem.data, pem.len / 2);

@@ -261,7 +261,9 @@ static void every_algorithm_signs_and_verifies(void **state)
 
 static void an_algorithm_that_does_not_fit_is_refused(void **state)
 {
-	static const char *const wrong[] = { "RS256", "ES384", "ES512", "EdDSA", "HS256", "none", "", "es256", "ES256 " };
+	static const char *const wrong[] = {
+		"RS256", "ES384", "ES512", "EdDSA", "HS256", "none", "", "es256", "ES256 "
+	};
 	struct key *k = es256_key();
 	struct buf sig = { 0 };
 	struct err e;
@@ -343,8 +345,13 @@ static void an_rsa_key_comes_from_its_numbers(void **state)
 	static const struct {
 		const char *bytes;
 		size_t len;
-	} wrong[] = { { "\x01", 1 }, { "\x00", 1 }, { "", 0 }, { "\x02", 1 }, { "\x01\x00\x00", 3 },
-		      { "\x04\x00\x00\x00\x01", 5 }, { "\x00\x00\x00\x00\x00\x00\x01\x00\x01", 9 } };
+	} wrong[] = { { "\x01", 1 },
+		      { "\x00", 1 },
+		      { "", 0 },
+		      { "\x02", 1 },
+		      { "\x01\x00\x00", 3 },
+		      { "\x04\x00\x00\x00\x01", 5 },
+		      { "\x00\x00\x00\x00\x00\x00\x01\x00\x01", 9 } };
 
 	(void)state;
 	assert_int_equal(key_jwk_members(k, &n, &exponent, &e), 0);

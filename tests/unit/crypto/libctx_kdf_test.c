@@ -21,7 +21,7 @@
 #include "crypto/libctx_kdf.h"
 
 #define EXTRACT EVP_KDF_HKDF_MODE_EXTRACT_ONLY
-#define EXPAND	EVP_KDF_HKDF_MODE_EXPAND_ONLY
+#define EXPAND EVP_KDF_HKDF_MODE_EXPAND_ONLY
 #define MAX_OUT 300
 
 static struct libctx *filtered;
@@ -67,8 +67,7 @@ static void write_params(const struct question *q, int *mode, OSSL_PARAM *p)
 	*mode = q->mode;
 	*p++ = OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, mode);
 	if (q->hash != NULL)
-		*p++ = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST,
-							(char *)(uintptr_t)q->hash, 0);
+		*p++ = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t)q->hash, 0);
 	if (q->key != NULL)
 		*p++ = octets(OSSL_KDF_PARAM_KEY, q->key, q->key_len);
 	if (q->salt != NULL)
@@ -84,7 +83,7 @@ static void write_params(const struct question *q, int *mode, OSSL_PARAM *p)
 
 static struct answer ask(struct libctx *l, const struct question *q)
 {
-	struct answer a = {0};
+	struct answer a = { 0 };
 	EVP_KDF_CTX *kdf = new_kdf(l);
 	OSSL_PARAM params[8];
 	int mode;
@@ -128,11 +127,7 @@ static void what_is_calculated_here_is_as_libcrypto_has_it(void **state)
 static void the_published_handshake_has_these_secrets(void **state)
 {
 	uint8_t early[32], shared[32], secret[32], transcript[32];
-	struct question q = {.mode = EXTRACT,
-			     .hash = "SHA256",
-			     .prefix = "tls13 ",
-			     .label = "derived",
-			     .len = 32};
+	struct question q = { .mode = EXTRACT, .hash = "SHA256", .prefix = "tls13 ", .label = "derived", .len = 32 };
 
 	(void)state;
 	assert_answer(&q, "33ad0a1c607ec03b09e6cd9893680ce210adf300aa1f2660e1b22e10f170f92a");
@@ -145,123 +140,61 @@ static void the_published_handshake_has_these_secrets(void **state)
 	assert_answer(&q, "1dc826e93606aa6fdc0aadc12f741b01046aa6b99f691ed221a9f0ca043fbeac");
 	parse_hex("1dc826e93606aa6fdc0aadc12f741b01046aa6b99f691ed221a9f0ca043fbeac", secret);
 	parse_hex("860c06edc07858ee8e78f0e7428c58edd6b43f2ca3e6e95f02ed063cf0e1cad8", transcript);
-	q = (struct question){.mode = EXPAND,
-			      .hash = "SHA256",
-			      .key = secret,
-			      .key_len = 32,
-			      .prefix = "tls13 ",
-			      .label = "c hs traffic",
-			      .data = transcript,
-			      .data_len = 32,
-			      .len = 32};
+	q = (struct question){ .mode = EXPAND,
+			       .hash = "SHA256",
+			       .key = secret,
+			       .key_len = 32,
+			       .prefix = "tls13 ",
+			       .label = "c hs traffic",
+			       .data = transcript,
+			       .data_len = 32,
+			       .len = 32 };
 	assert_answer(&q, "b3eddb126e067f35a780b3abf45e2d8f3b1a950738f52e9600746a0e27a55a21");
 }
 
-static const char some[300] =
-	"bytes that are a key, a salt or a hash, as the case may be, and go on for some time, "
-	"so that they also are longer than one block of either of the two hashes is";
+static const char some[300] = "bytes that are a key, a salt or a hash, as the case may be, and go on for some time, "
+			      "so that they also are longer than one block of either of the two hashes is";
 
 #define P .prefix = "tls13 ", .label = "derived"
 
 static const struct question questions[] = {
 	/* as libssl asks */
-	{.mode = EXTRACT, .hash = "SHA2-256", P, .len = 32},
-	{.mode = EXTRACT, .hash = "SHA2-384", P, .len = 48},
-	{.mode = EXTRACT, .hash = "SHA2-384", .key = some, .key_len = 48, P, .len = 48},
-	{.mode = EXTRACT,
-	 .hash = "SHA2-256",
-	 .key = some,
-	 .key_len = 66,
-	 .salt = some,
-	 .salt_len = 32,
-	 P,
-	 .len = 32},
-	{.mode = EXTRACT, .hash = "SHA2-384", .salt = some, .salt_len = 48, P, .len = 48},
-	{.mode = EXPAND,
-	 .hash = "SHA2-256",
-	 .key = some,
-	 .key_len = 32,
-	 P,
-	 .data = some,
-	 .data_len = 32,
-	 .len = 32},
-	{.mode = EXPAND,
-	 .hash = "SHA2-384",
-	 .key = some,
-	 .key_len = 48,
-	 P,
-	 .data = some,
-	 .data_len = 48,
-	 .len = 48},
-	{.mode = EXPAND, .hash = "SHA2-384", .key = some, .key_len = 48, P, .len = 12},
-	{.mode = EXPAND, .hash = "SHA384", .key = some, .key_len = 48, P, .len = 1},
+	{ .mode = EXTRACT, .hash = "SHA2-256", P, .len = 32 },
+	{ .mode = EXTRACT, .hash = "SHA2-384", P, .len = 48 },
+	{ .mode = EXTRACT, .hash = "SHA2-384", .key = some, .key_len = 48, P, .len = 48 },
+	{ .mode = EXTRACT, .hash = "SHA2-256", .key = some, .key_len = 66, .salt = some, .salt_len = 32, P, .len = 32 },
+	{ .mode = EXTRACT, .hash = "SHA2-384", .salt = some, .salt_len = 48, P, .len = 48 },
+	{ .mode = EXPAND, .hash = "SHA2-256", .key = some, .key_len = 32, P, .data = some, .data_len = 32, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA2-384", .key = some, .key_len = 48, P, .data = some, .data_len = 48, .len = 48 },
+	{ .mode = EXPAND, .hash = "SHA2-384", .key = some, .key_len = 48, P, .len = 12 },
+	{ .mode = EXPAND, .hash = "SHA384", .key = some, .key_len = 48, P, .len = 1 },
 	/* at the border of what is calculated here, and beyond */
-	{.mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 64, P, .len = 32},
-	{.mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 65, P, .len = 32},
-	{.mode = EXPAND, .hash = "SHA384", .key = some, .key_len = 128, P, .len = 48},
-	{.mode = EXPAND, .hash = "SHA384", .key = some, .key_len = 129, P, .len = 48},
-	{.mode = EXTRACT, .hash = "SHA256", .salt = some, .salt_len = 64, P, .len = 32},
-	{.mode = EXTRACT, .hash = "SHA256", .salt = some, .salt_len = 65, P, .len = 32},
-	{.mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .len = 33},
-	{.mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .len = MAX_OUT},
-	{.mode = EXPAND,
-	 .hash = "SHA256",
-	 .key = some,
-	 .key_len = 32,
-	 P,
-	 .data = some,
-	 .data_len = 110,
-	 .len = 32},
-	{.mode = EXPAND,
-	 .hash = "SHA256",
-	 .key = some,
-	 .key_len = 32,
-	 P,
-	 .data = some,
-	 .data_len = 111,
-	 .len = 32},
-	{.mode = EXPAND,
-	 .hash = "SHA256",
-	 .key = some,
-	 .key_len = 32,
-	 P,
-	 .data = some,
-	 .data_len = 256,
-	 .len = 32},
-	{.mode = EXPAND,
-	 .hash = "SHA256",
-	 .key = some,
-	 .key_len = 32,
-	 P,
-	 .data = some,
-	 .data_len = 0,
-	 .len = 32},
-	{.mode = EXPAND,
-	 .hash = "SHA256",
-	 .key = some,
-	 .key_len = 32,
-	 P,
-	 .salt = some,
-	 .salt_len = 32,
-	 .len = 32},
-	{.mode = EXTRACT, .hash = "SHA256", .key = some, .key_len = 0, P, .len = 32},
-	{.mode = EXTRACT, .hash = "SHA256", P, .data = some, .data_len = 32, .len = 32},
-	{.mode = EXPAND, .hash = "SHA512", .key = some, .key_len = 64, P, .len = 64},
-	{.mode = EXPAND, .hash = "sha256", .key = some, .key_len = 32, P, .len = 32},
-	{.mode = EXPAND, .hash = "SHA1", .key = some, .key_len = 20, P, .len = 20},
+	{ .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 64, P, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 65, P, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA384", .key = some, .key_len = 128, P, .len = 48 },
+	{ .mode = EXPAND, .hash = "SHA384", .key = some, .key_len = 129, P, .len = 48 },
+	{ .mode = EXTRACT, .hash = "SHA256", .salt = some, .salt_len = 64, P, .len = 32 },
+	{ .mode = EXTRACT, .hash = "SHA256", .salt = some, .salt_len = 65, P, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .len = 33 },
+	{ .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .len = MAX_OUT },
+	{ .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .data = some, .data_len = 110, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .data = some, .data_len = 111, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .data = some, .data_len = 256, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .data = some, .data_len = 0, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .salt = some, .salt_len = 32, .len = 32 },
+	{ .mode = EXTRACT, .hash = "SHA256", .key = some, .key_len = 0, P, .len = 32 },
+	{ .mode = EXTRACT, .hash = "SHA256", P, .data = some, .data_len = 32, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA512", .key = some, .key_len = 64, P, .len = 64 },
+	{ .mode = EXPAND, .hash = "sha256", .key = some, .key_len = 32, P, .len = 32 },
+	{ .mode = EXPAND, .hash = "SHA1", .key = some, .key_len = 20, P, .len = 20 },
 	/* refused */
-	{.mode = EXTRACT, .hash = "SHA256", P, .len = 31},
-	{.mode = EXTRACT, .hash = "SHA256", P, .len = 48},
-	{.mode = EXPAND, .hash = "SHA256", P, .len = 32},
-	{.mode = EXPAND, .key = some, .key_len = 32, P, .len = 32},
-	{.mode = EXPAND, .hash = "nothing", .key = some, .key_len = 32, P, .len = 32},
-	{.mode = EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND,
-	 .hash = "SHA256",
-	 .key = some,
-	 .key_len = 32,
-	 P,
-	 .len = 32},
-	{.mode = 7, .hash = "SHA256", .key = some, .key_len = 32, P, .len = 32},
+	{ .mode = EXTRACT, .hash = "SHA256", P, .len = 31 },
+	{ .mode = EXTRACT, .hash = "SHA256", P, .len = 48 },
+	{ .mode = EXPAND, .hash = "SHA256", P, .len = 32 },
+	{ .mode = EXPAND, .key = some, .key_len = 32, P, .len = 32 },
+	{ .mode = EXPAND, .hash = "nothing", .key = some, .key_len = 32, P, .len = 32 },
+	{ .mode = EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .len = 32 },
+	{ .mode = 7, .hash = "SHA256", .key = some, .key_len = 32, P, .len = 32 },
 };
 
 static void every_question_is_answered_as_libcrypto_does(void **state)
@@ -270,8 +203,7 @@ static void every_question_is_answered_as_libcrypto_does(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(questions); i++) {
-		struct answer ours = ask(filtered, &questions[i]),
-			      theirs = ask(plain, &questions[i]);
+		struct answer ours = ask(filtered, &questions[i]), theirs = ask(plain, &questions[i]);
 
 		if (ours.rc != theirs.rc || memcmp(ours.out, theirs.out, MAX_OUT) != 0)
 			fail_msg("question %zu: %d and %d", i, ours.rc, theirs.rc);
@@ -282,8 +214,7 @@ static void every_question_is_answered_as_libcrypto_does(void **state)
 
 static void parameters_may_be_set_ahead(void **state)
 {
-	const struct question q = {
-		.mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .len = 32};
+	const struct question q = { .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .len = 32 };
 	struct answer at_once = ask(filtered, &q);
 	uint8_t out[32];
 	EVP_KDF_CTX *kdf = new_kdf(filtered), *copy;
@@ -310,8 +241,7 @@ static void parameters_may_be_set_ahead(void **state)
 
 static void what_was_given_for_one_derivation_is_no_part_of_the_next(void **state)
 {
-	const struct question q = {
-		.mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .len = 32};
+	const struct question q = { .mode = EXPAND, .hash = "SHA256", .key = some, .key_len = 32, P, .len = 32 };
 	EVP_KDF_CTX *kdf = new_kdf(filtered);
 	OSSL_PARAM params[8];
 	uint8_t out[32];
@@ -330,24 +260,22 @@ static void the_parameters_that_can_be_set_are_told(void **state)
 	EVP_KDF_CTX *kdf = new_kdf(filtered);
 
 	(void)state;
-	assert_non_null(
-		OSSL_PARAM_locate_const(EVP_KDF_CTX_settable_params(kdf), OSSL_KDF_PARAM_LABEL));
-	assert_non_null(
-		OSSL_PARAM_locate_const(EVP_KDF_CTX_gettable_params(kdf), OSSL_KDF_PARAM_SIZE));
+	assert_non_null(OSSL_PARAM_locate_const(EVP_KDF_CTX_settable_params(kdf), OSSL_KDF_PARAM_LABEL));
+	assert_non_null(OSSL_PARAM_locate_const(EVP_KDF_CTX_gettable_params(kdf), OSSL_KDF_PARAM_SIZE));
 	assert_non_null(EVP_KDF_settable_ctx_params(EVP_KDF_CTX_kdf(kdf)));
 	EVP_KDF_CTX_free(kdf);
 }
 
 static void only_application_secrets_are_caught(void **state)
 {
-	struct question q = {.mode = EXPAND,
-			     .hash = "SHA256",
-			     .key = some,
-			     .key_len = 32,
-			     .prefix = "tls13 ",
-			     .label = "c hs traffic",
-			     .len = 32};
-	struct libctx_secrets caught = {0};
+	struct question q = { .mode = EXPAND,
+			      .hash = "SHA256",
+			      .key = some,
+			      .key_len = 32,
+			      .prefix = "tls13 ",
+			      .label = "c hs traffic",
+			      .len = 32 };
+	struct libctx_secrets caught = { 0 };
 	struct answer client;
 
 	(void)state;

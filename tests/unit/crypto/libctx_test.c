@@ -134,7 +134,7 @@ static EVP_PKEY *new_key(const char *type)
 
 static void keys_of_each_type_of_certificate_are_read(void **state)
 {
-	static const char *const types[] = {"EC", "RSA", "ED25519"};
+	static const char *const types[] = { "EC", "RSA", "ED25519" };
 	struct err e;
 	struct libctx *l = libctx_new_filtered(&e);
 

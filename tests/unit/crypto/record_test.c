@@ -18,8 +18,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-static const uint16_t suites[] = {SUITE_AES_128_GCM_SHA256, SUITE_AES_256_GCM_SHA384,
-				  SUITE_CHACHA20_POLY1305_SHA256};
+static const uint16_t suites[] = { SUITE_AES_128_GCM_SHA256, SUITE_AES_256_GCM_SHA384, SUITE_CHACHA20_POLY1305_SHA256 };
 
 static size_t unhex(const char *text, uint8_t *out)
 {
@@ -89,8 +88,7 @@ static size_t seal_inner(struct line *l, struct bytes inner, uint8_t first_byte)
 	for (size_t i = 0; i < 8; i++)
 		nonce[4 + i] ^= (uint8_t)(l->from.sequence >> (56 - 8 * i));
 	l->from.sequence++;
-	aead_seal(l->cache, &l->from.key, nonce, bytes_of(l->wire, 5), inner.data, inner.len,
-		  l->wire + 5);
+	aead_seal(l->cache, &l->from.key, nonce, bytes_of(l->wire, 5), inner.data, inner.len, l->wire + 5);
 	return RECORD_HEADER_LEN + body;
 }
 
@@ -101,7 +99,7 @@ static struct record_opened send_inner(struct line *l, struct bytes inner)
 
 static struct record_opened send_typed(struct line *l, uint8_t type, struct bytes content)
 {
-	struct buf inner = {0};
+	struct buf inner = { 0 };
 	struct record_opened r;
 
 	buf_append_bytes(&inner, content);
@@ -111,10 +109,8 @@ static struct record_opened send_typed(struct line *l, uint8_t type, struct byte
 	return r;
 }
 
-#define SEND(l, type, ...)                                                                         \
-	send_typed(                                                                                \
-		l, type,                                                                           \
-		bytes_of((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__})))
+#define SEND(l, type, ...)                                                                                             \
+	send_typed(l, type, bytes_of((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })))
 
 static void assert_broken(struct line *l, struct record_opened r, enum tls_alert alert)
 {
@@ -139,24 +135,24 @@ static void assert_alive(struct line *l)
 /* RFC 8448 section 3 */
 #define RFC_CLIENT_SECRET "9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5"
 #define RFC_SERVER_SECRET "a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643"
-#define RFC_CLIENT_DATA                                                                            \
-	"1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd54a9a" \
-	"20441e2b62"                                                                               \
+#define RFC_CLIENT_DATA                                                                                                \
+	"1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd54a9a"                     \
+	"20441e2b62"                                                                                                   \
 	"974e1f5a6292a2977014bd1e3deae63aeebb21694915e4"
 #define RFC_CLIENT_CLOSE "1703030013c9872760655666b74d7ff1153efd6db6d0b0e3"
-#define RFC_SERVER_TICKET                                                                          \
-	"17030300de3a6b8f90414a97d6959c3487680de5134a2b240e6cffac116e95d41d6af8f6b580dcf3d11d63c7" \
-	"58db289a"                                                                                 \
-	"015940252f55713e061dc13e078891a38efbcf5753ad8ef170ad3c7353d16d9da773b9ca7f2b9fa1b6c0d4a3" \
-	"d03f75e0"                                                                                 \
-	"9c30ba1e62972ac46f75f7b981be63439b2999ce13064615139891d5e4c5b406f16e3fc181a77ca475840025" \
-	"db2f0a77"                                                                                 \
-	"f81b5ab05b94c01346755f69232c86519d86cbeeac87aac347d143f9605d64f650db4d023e70e952ca49fe51" \
-	"37121c74"                                                                                 \
+#define RFC_SERVER_TICKET                                                                                              \
+	"17030300de3a6b8f90414a97d6959c3487680de5134a2b240e6cffac116e95d41d6af8f6b580dcf3d11d63c7"                     \
+	"58db289a"                                                                                                     \
+	"015940252f55713e061dc13e078891a38efbcf5753ad8ef170ad3c7353d16d9da773b9ca7f2b9fa1b6c0d4a3"                     \
+	"d03f75e0"                                                                                                     \
+	"9c30ba1e62972ac46f75f7b981be63439b2999ce13064615139891d5e4c5b406f16e3fc181a77ca475840025"                     \
+	"db2f0a77"                                                                                                     \
+	"f81b5ab05b94c01346755f69232c86519d86cbeeac87aac347d143f9605d64f650db4d023e70e952ca49fe51"                     \
+	"37121c74"                                                                                                     \
 	"bc2697687e248746d6df353005f3bce18696129c8153556b3b6c6779b37bf15985684f"
-#define RFC_SERVER_DATA                                                                            \
-	"17030300432e937e11ef4ac740e538ad36005fc4a46932fc3225d05f82aa1b36e30efaf97d90e6dffc602dcb" \
-	"501a59a8fc"                                                                               \
+#define RFC_SERVER_DATA                                                                                                \
+	"17030300432e937e11ef4ac740e538ad36005fc4a46932fc3225d05f82aa1b36e30efaf97d90e6dffc602dcb"                     \
+	"501a59a8fc"                                                                                                   \
 	"c49c4bf2e5f0a21c0047c2abf332540dd032e167c2955d"
 #define RFC_SERVER_CLOSE "1703030013b58fd67166ebf599d24720cfbe7efa7a8864a9"
 
@@ -242,7 +238,7 @@ static void a_foreign_suite_or_a_secret_of_the_wrong_length_is_refused(void **st
 {
 	static const uint8_t secret[49];
 	struct record_side s;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	(void)state;
 	assert_int_equal(record_side_init(&s, 0x1304, bytes_of(secret, 32), &e), -1);
@@ -250,17 +246,15 @@ static void a_foreign_suite_or_a_secret_of_the_wrong_length_is_refused(void **st
 	for (size_t i = 0; i < ARRAY_SIZE(suites); i++) {
 		size_t right = suites[i] == SUITE_AES_256_GCM_SHA384 ? 48 : 32;
 
-		assert_int_equal(record_side_init(&s, suites[i], bytes_of(secret, right - 1), &e),
-				 -1);
-		assert_int_equal(record_side_init(&s, suites[i], bytes_of(secret, right + 1), &e),
-				 -1);
+		assert_int_equal(record_side_init(&s, suites[i], bytes_of(secret, right - 1), &e), -1);
+		assert_int_equal(record_side_init(&s, suites[i], bytes_of(secret, right + 1), &e), -1);
 		assert_int_equal(record_side_init(&s, suites[i], bytes_of(secret, right), &e), 0);
 	}
 }
 
 static void data_of_any_length_travels_in_full_records(void **state)
 {
-	static const size_t sizes[] = {0, 1, 100, 16383, 16384, 16385, 32768, 40000};
+	static const size_t sizes[] = { 0, 1, 100, 16383, 16384, 16385, 32768, 40000 };
 	uint8_t *plain = mem_new(40000);
 
 	(void)state;
@@ -275,13 +269,11 @@ static void data_of_any_length_travels_in_full_records(void **state)
 
 			assert_int_equal(len, record_sealed_size(sizes[i]));
 			for (size_t at = 0; at < len;) {
-				struct record_opened r =
-					record_open(l->cache, &l->to, &l->messages,
-						    bytes_of(l->wire + at, len - at), l->out);
+				struct record_opened r = record_open(l->cache, &l->to, &l->messages,
+								     bytes_of(l->wire + at, len - at), l->out);
 
 				assert_int_equal(r.result, RECORD_PLAIN);
-				assert_true(r.plain_len == RECORD_MAX_PLAIN ||
-					    at + r.wire_len == len);
+				assert_true(r.plain_len == RECORD_MAX_PLAIN || at + r.wire_len == len);
 				assert_memory_equal(l->out, plain + got, r.plain_len);
 				at += r.wire_len;
 				got += r.plain_len;
@@ -317,8 +309,7 @@ static void one_bit_changed_anywhere_in_a_record_breaks_it(void **state)
 	(void)state;
 	for (size_t s = 0; s < ARRAY_SIZE(suites); s++) {
 		struct line *l = line_new(suites[s]);
-		size_t len = record_seal_data(l->cache, &l->from,
-					      (const uint8_t *)"some secret text", 16, l->wire);
+		size_t len = record_seal_data(l->cache, &l->from, (const uint8_t *)"some secret text", 16, l->wire);
 
 		for (size_t bit = 0; bit < 8 * len; bit++) {
 			struct record_opened r;
@@ -330,9 +321,7 @@ static void one_bit_changed_anywhere_in_a_record_breaks_it(void **state)
 			else if (r.result == RECORD_MORE)
 				assert_true(bit / 8 == 3 || bit / 8 == 4); /* a greater length */
 			else
-				assert_broken(l, r,
-					      bit / 8 == 3 ? ALERT_RECORD_OVERFLOW
-							   : ALERT_BAD_RECORD_MAC);
+				assert_broken(l, r, bit / 8 == 3 ? ALERT_RECORD_OVERFLOW : ALERT_BAD_RECORD_MAC);
 			l->wire[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		}
 		assert_int_equal(open_wire(l, len).result, RECORD_PLAIN);
@@ -357,8 +346,8 @@ static void a_record_that_comes_again_or_out_of_order_breaks(void **state)
 
 static void a_record_outside_of_encryption_is_unexpected(void **state)
 {
-	static const uint8_t change_cipher_spec[] = {20, 3, 3, 0, 1, 1};
-	static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, 40};
+	static const uint8_t change_cipher_spec[] = { 20, 3, 3, 0, 1, 1 };
+	static const uint8_t alert[] = { 21, 3, 3, 0, 2, 2, 40 };
 	struct line *l = line_new(SUITE_AES_128_GCM_SHA256);
 
 	(void)state;
@@ -382,7 +371,7 @@ static void a_length_over_the_limit_is_told_from_the_header(void **state)
 {
 	struct line *l = line_new(SUITE_AES_128_GCM_SHA256);
 	const size_t limit = RECORD_MAX_WIRE - RECORD_HEADER_LEN;
-	uint8_t header[RECORD_HEADER_LEN] = {RECORD_DATA, 3, 3};
+	uint8_t header[RECORD_HEADER_LEN] = { RECORD_DATA, 3, 3 };
 
 	(void)state;
 	header[3] = (uint8_t)(limit >> 8);
@@ -416,8 +405,7 @@ static void more_than_16384_bytes_inside_are_an_overflow(void **state)
 	assert_int_equal(r.result, RECORD_PLAIN);
 	assert_int_equal(r.plain_len, RECORD_MAX_PLAIN);
 	inner[RECORD_MAX_PLAIN + 1] = RECORD_DATA;
-	assert_broken(l, send_inner(l, bytes_of(inner, RECORD_MAX_PLAIN + 2)),
-		      ALERT_RECORD_OVERFLOW);
+	assert_broken(l, send_inner(l, bytes_of(inner, RECORD_MAX_PLAIN + 2)), ALERT_RECORD_OVERFLOW);
 	line_free(l);
 
 	/* Padding does not lift the limit (RFC 8446 5.4). */
@@ -425,10 +413,8 @@ static void more_than_16384_bytes_inside_are_an_overflow(void **state)
 	memset(inner, 0, RECORD_MAX_PLAIN + 256);
 	inner[0] = RECORD_DATA;
 	assert_int_equal(send_inner(l, bytes_of(inner, RECORD_MAX_PLAIN + 1)).result, RECORD_PLAIN);
-	assert_broken(l, send_inner(l, bytes_of(inner, RECORD_MAX_PLAIN + 2)),
-		      ALERT_RECORD_OVERFLOW);
-	assert_broken(l, send_inner(l, bytes_of(inner, RECORD_MAX_PLAIN + 240)),
-		      ALERT_RECORD_OVERFLOW);
+	assert_broken(l, send_inner(l, bytes_of(inner, RECORD_MAX_PLAIN + 2)), ALERT_RECORD_OVERFLOW);
+	assert_broken(l, send_inner(l, bytes_of(inner, RECORD_MAX_PLAIN + 240)), ALERT_RECORD_OVERFLOW);
 	line_free(l);
 	free(inner);
 }
@@ -496,8 +482,7 @@ static void close_notify_closes_and_a_fatal_alert_is_told(void **state)
 		r = SEND(l, RECORD_ALERT, 2, (uint8_t)alert);
 		assert_int_equal(r.result, RECORD_PEER_ALERT);
 		assert_int_equal(r.alert, alert);
-		assert_int_equal(SEND(l, RECORD_ALERT, 1, (uint8_t)alert).result,
-				 RECORD_PEER_ALERT);
+		assert_int_equal(SEND(l, RECORD_ALERT, 1, (uint8_t)alert).result, RECORD_PEER_ALERT);
 	}
 	line_free(l);
 }
@@ -508,8 +493,7 @@ static void user_canceled_is_ignored_but_not_for_ever(void **state)
 
 	(void)state;
 	for (int i = 0; i < 32; i++)
-		assert_int_equal(SEND(l, RECORD_ALERT, 1, ALERT_USER_CANCELED).result,
-				 RECORD_NOTHING);
+		assert_int_equal(SEND(l, RECORD_ALERT, 1, ALERT_USER_CANCELED).result, RECORD_NOTHING);
 	assert_broken(l, SEND(l, RECORD_ALERT, 1, ALERT_USER_CANCELED), ALERT_UNEXPECTED_MESSAGE);
 	line_free(l);
 }
@@ -545,8 +529,8 @@ static void our_alerts_have_their_level(void **state)
 /* A ticket of len bytes behind its header. */
 static struct buf ticket_of(size_t len)
 {
-	struct buf b = {0};
-	const uint8_t header[] = {4, (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len};
+	struct buf b = { 0 };
+	const uint8_t header[] = { 4, (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len };
 
 	buf_append(&b, header, sizeof(header));
 	memset(buf_reserve(&b, len), 0x18, len); /* would be a KeyUpdate, if it were read */
@@ -637,14 +621,13 @@ static void an_empty_handshake_record_is_unexpected(void **state)
 	struct line *l = line_new(SUITE_AES_128_GCM_SHA256);
 
 	(void)state;
-	assert_broken(l, send_typed(l, RECORD_HANDSHAKE, bytes_of(NULL, 0)),
-		      ALERT_UNEXPECTED_MESSAGE);
+	assert_broken(l, send_typed(l, RECORD_HANDSHAKE, bytes_of(NULL, 0)), ALERT_UNEXPECTED_MESSAGE);
 	line_free(l);
 }
 
 static void nothing_may_stand_between_the_pieces_of_a_message(void **state)
 {
-	static const uint8_t types[] = {RECORD_DATA, RECORD_ALERT};
+	static const uint8_t types[] = { RECORD_DATA, RECORD_ALERT };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
@@ -654,8 +637,7 @@ static void nothing_may_stand_between_the_pieces_of_a_message(void **state)
 		assert_broken(l, SEND(l, types[i], 1, 0), ALERT_UNEXPECTED_MESSAGE);
 		line_free(l);
 		l = line_new(SUITE_AES_128_GCM_SHA256);
-		assert_int_equal(SEND(l, RECORD_HANDSHAKE, 4, 0, 0, 9, 1, 2).result,
-				 RECORD_NOTHING);
+		assert_int_equal(SEND(l, RECORD_HANDSHAKE, 4, 0, 0, 9, 1, 2).result, RECORD_NOTHING);
 		assert_broken(l, SEND(l, types[i], 1, 0), ALERT_UNEXPECTED_MESSAGE);
 		line_free(l);
 	}
@@ -679,8 +661,7 @@ static void a_key_update_moves_both_sides_on(void **state)
 			assert_int_equal(len, 5 + RECORD_OVERHEAD);
 			assert_int_equal(l->from.sequence, 0);
 			r = open_wire(l, len);
-			assert_int_equal(r.result, request ? RECORD_KEY_UPDATE_REQUESTED
-							   : RECORD_KEY_UPDATED);
+			assert_int_equal(r.result, request ? RECORD_KEY_UPDATE_REQUESTED : RECORD_KEY_UPDATED);
 			assert_int_equal(r.wire_len, len);
 			assert_int_equal(l->to.sequence, 0);
 			assert_memory_equal(l->from.secret, l->to.secret, sizeof(secret));
@@ -694,26 +675,22 @@ static void a_key_update_moves_both_sides_on(void **state)
 
 static void a_key_update_may_be_cut_but_ends_its_record(void **state)
 {
-	static const uint8_t update[] = {24, 0, 0, 1, 1};
+	static const uint8_t update[] = { 24, 0, 0, 1, 1 };
 	struct line *l = line_new(SUITE_AES_256_GCM_SHA384);
 
 	(void)state;
 	for (size_t i = 0; i < 4; i++)
-		assert_int_equal(send_typed(l, RECORD_HANDSHAKE, bytes_of(&update[i], 1)).result,
-				 RECORD_NOTHING);
-	assert_int_equal(send_typed(l, RECORD_HANDSHAKE, bytes_of(&update[4], 1)).result,
-			 RECORD_KEY_UPDATE_REQUESTED);
+		assert_int_equal(send_typed(l, RECORD_HANDSHAKE, bytes_of(&update[i], 1)).result, RECORD_NOTHING);
+	assert_int_equal(send_typed(l, RECORD_HANDSHAKE, bytes_of(&update[4], 1)).result, RECORD_KEY_UPDATE_REQUESTED);
 	record_side_update(&l->from);
 	assert_alive(l);
-	assert_int_equal(SEND(l, RECORD_HANDSHAKE, 4, 0, 0, 1, 7, 24, 0, 0, 1, 0).result,
-			 RECORD_KEY_UPDATED);
+	assert_int_equal(SEND(l, RECORD_HANDSHAKE, 4, 0, 0, 1, 7, 24, 0, 0, 1, 0).result, RECORD_KEY_UPDATED);
 	record_side_update(&l->from);
 	assert_broken(l, SEND(l, RECORD_HANDSHAKE, 24, 0, 0, 1, 0, 4), ALERT_UNEXPECTED_MESSAGE);
 	line_free(l);
 
 	l = line_new(SUITE_AES_256_GCM_SHA384);
-	assert_broken(l, SEND(l, RECORD_HANDSHAKE, 24, 0, 0, 1, 0, 24, 0, 0, 1, 0),
-		      ALERT_UNEXPECTED_MESSAGE);
+	assert_broken(l, SEND(l, RECORD_HANDSHAKE, 24, 0, 0, 1, 0, 24, 0, 0, 1, 0), ALERT_UNEXPECTED_MESSAGE);
 	line_free(l);
 }
 
@@ -723,19 +700,16 @@ static void a_key_update_says_0_or_1_in_one_byte(void **state)
 	for (unsigned value = 2; value < 256; value++) {
 		struct line *l = line_new(SUITE_AES_128_GCM_SHA256);
 
-		assert_broken(l, SEND(l, RECORD_HANDSHAKE, 24, 0, 0, 1, (uint8_t)value),
-			      ALERT_ILLEGAL_PARAMETER);
+		assert_broken(l, SEND(l, RECORD_HANDSHAKE, 24, 0, 0, 1, (uint8_t)value), ALERT_ILLEGAL_PARAMETER);
 		line_free(l);
 	}
 	for (unsigned len = 0; len < 4; len++) {
 		struct line *l = line_new(SUITE_AES_128_GCM_SHA256);
 
 		if (len != 1)
-			assert_broken(l, SEND(l, RECORD_HANDSHAKE, 24, 0, 0, (uint8_t)len),
-				      ALERT_DECODE_ERROR);
+			assert_broken(l, SEND(l, RECORD_HANDSHAKE, 24, 0, 0, (uint8_t)len), ALERT_DECODE_ERROR);
 		else
-			assert_broken(l, SEND(l, RECORD_HANDSHAKE, 24, 0, 1, 1),
-				      ALERT_DECODE_ERROR);
+			assert_broken(l, SEND(l, RECORD_HANDSHAKE, 24, 0, 1, 1), ALERT_DECODE_ERROR);
 		line_free(l);
 	}
 }
@@ -746,10 +720,8 @@ static void key_updates_without_data_in_between_have_a_limit(void **state)
 
 	(void)state;
 	for (int i = 0; i < 64; i++) {
-		assert_int_equal(
-			open_wire(l, record_seal_key_update(l->cache, &l->from, true, l->wire))
-				.result,
-			RECORD_KEY_UPDATE_REQUESTED);
+		assert_int_equal(open_wire(l, record_seal_key_update(l->cache, &l->from, true, l->wire)).result,
+				 RECORD_KEY_UPDATE_REQUESTED);
 		if (i == 31)
 			assert_alive(l);
 	}
@@ -765,13 +737,11 @@ static void the_record_after_a_key_update_is_broken_under_the_old_key(void **sta
 
 	(void)state;
 	old = l->from;
-	assert_int_equal(
-		open_wire(l, record_seal_key_update(l->cache, &l->from, false, l->wire)).result,
-		RECORD_KEY_UPDATED);
+	assert_int_equal(open_wire(l, record_seal_key_update(l->cache, &l->from, false, l->wire)).result,
+			 RECORD_KEY_UPDATED);
 	old.sequence = 1;
-	assert_broken(
-		l, open_wire(l, record_seal_data(l->cache, &old, (const uint8_t *)"x", 1, l->wire)),
-		ALERT_BAD_RECORD_MAC);
+	assert_broken(l, open_wire(l, record_seal_data(l->cache, &old, (const uint8_t *)"x", 1, l->wire)),
+		      ALERT_BAD_RECORD_MAC);
 	line_free(l);
 }
 
@@ -826,7 +796,7 @@ static void the_sequence_number_counts_in_all_eight_bytes_and_never_wraps(void *
 static void a_wiped_side_holds_nothing(void **state)
 {
 	struct line *l = line_new(SUITE_AES_256_GCM_SHA384);
-	const struct record_side zero = {0};
+	const struct record_side zero = { 0 };
 
 	(void)state;
 	record_side_wipe(&l->from);
@@ -927,8 +897,8 @@ static struct record_opened open_from(struct line *l, BIO *bio)
 	return r;
 }
 
-static const char *const suite_names[] = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
-					  "TLS_CHACHA20_POLY1305_SHA256"};
+static const char *const suite_names[] = { "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
+					   "TLS_CHACHA20_POLY1305_SHA256" };
 
 /* We take over the client's end; the server is libssl to the end. */
 static void libssl_as_server_understands_us_and_we_it(void **state)
@@ -952,8 +922,7 @@ static void libssl_as_server_understands_us_and_we_it(void **state)
 
 		len = record_seal_data(l->cache, &l->from, (const uint8_t *)"from us", 7, l->wire);
 		len += record_seal_key_update(l->cache, &l->from, true, l->wire + len);
-		len += record_seal_data(l->cache, &l->from, (const uint8_t *)", again", 7,
-					l->wire + len);
+		len += record_seal_data(l->cache, &l->from, (const uint8_t *)", again", 7, l->wire + len);
 		BIO_write(p->to_server, l->wire, (int)len);
 		assert_int_equal(SSL_read(p->server, text, sizeof(text)), 7);
 		assert_int_equal(SSL_read(p->server, text + 7, sizeof(text) - 7), 7);

@@ -31,11 +31,10 @@ struct side {
 static struct tls_config *config(enum tls_role role, unsigned alpn, bool want_peer_cert, size_t max_cert)
 {
 	struct err e;
-	struct tls_config *c = tls_config_new(&(struct tls_options){ .role = role,
-								     .alpn = alpn,
-								     .want_peer_cert = want_peer_cert,
-								     .max_cert_size = max_cert },
-					      &e);
+	struct tls_config *c = tls_config_new(
+		&(struct tls_options){
+			.role = role, .alpn = alpn, .want_peer_cert = want_peer_cert, .max_cert_size = max_cert },
+		&e);
 
 	assert_non_null(c);
 	return c;
@@ -413,8 +412,8 @@ static void our_hello_offers_neither_psk_nor_early_data_nor_tickets(void **state
 	(void)state;
 	side_init(&client, config(TLS_CLIENT, TLS_ALPN_RAW, false, MAX_CERT), NULL);
 	side_step(&client, 0);
-	assert_true(has_extension(&client.out, 43)); /* supported_versions: the reader works */
-	assert_true(has_extension(&client.out, 16)); /* ALPN */
+	assert_true(has_extension(&client.out, 43));  /* supported_versions: the reader works */
+	assert_true(has_extension(&client.out, 16));  /* ALPN */
 	assert_false(has_extension(&client.out, 41)); /* pre_shared_key */
 	assert_false(has_extension(&client.out, 42)); /* early_data */
 	assert_false(has_extension(&client.out, 35)); /* session_ticket */

@@ -32,8 +32,7 @@ void agent_send(struct agent_conn *c, struct bytes raw)
 	}
 }
 
-void agent_answer(struct agent_conn *c, uint32_t stream, int code, const char *message,
-		  struct bytes payload)
+void agent_answer(struct agent_conn *c, uint32_t stream, int code, const char *message, struct bytes payload)
 {
 	struct buf frame = { 0 };
 	struct err e;
@@ -74,8 +73,7 @@ void agent_behave(struct agent *a, struct agent_request *req)
 		return;
 	}
 	if (strcmp(req->in.method, "GetEvidence") != 0) {
-		agent_answer(req->conn, req->stream, TTRPC_UNIMPLEMENTED, "no such method",
-			     bytes_of(NULL, 0));
+		agent_answer(req->conn, req->stream, TTRPC_UNIMPLEMENTED, "no such method", bytes_of(NULL, 0));
 		return;
 	}
 	m = aa__get_evidence_request__unpack(NULL, req->in.payload.len, req->in.payload.data);
@@ -112,7 +110,7 @@ static void take_frame(struct agent_conn *c, const struct ttrpc_header *h)
 /* A test may close the connection from its callback. */
 static bool is_open(struct agent *a, const struct agent_conn *c)
 {
-	LIST_EACH(l, &a->conns) {
+	LIST_EACH (l, &a->conns) {
 		if (container_of(l, struct agent_conn, link) == c)
 			return true;
 	}

@@ -45,8 +45,7 @@ void agent_free(struct agent *a);
 /* Answers as an agent of the sample TEE without devices does. */
 void agent_behave(struct agent *a, struct agent_request *req);
 
-void agent_answer(struct agent_conn *c, uint32_t stream, int code, const char *message,
-		  struct bytes payload);
+void agent_answer(struct agent_conn *c, uint32_t stream, int code, const char *message, struct bytes payload);
 void agent_send(struct agent_conn *c, struct bytes raw);
 void agent_close(struct agent_conn *c);
 

@@ -112,14 +112,12 @@ static void answer_grpc(struct service *s, struct web_request *req)
 	if (newer != NULL && newer->n_verification_requests > 0) {
 		q.tee = newer->verification_requests[0]->tee;
 		q.evidence = newer->verification_requests[0]->evidence;
-		q.own_runtime_data = json_parse(
-			bytes_str(newer->verification_requests[0]->structured_runtime_data), JSON_STRICT,
-			&e);
+		q.own_runtime_data = json_parse(bytes_str(newer->verification_requests[0]->structured_runtime_data),
+						JSON_STRICT, &e);
 	} else if (older != NULL && older->structured_runtime_data != NULL) {
 		q.tee = older->tee;
 		q.evidence = older->evidence;
-		q.own_runtime_data =
-			json_parse(bytes_str(older->structured_runtime_data), JSON_STRICT, &e);
+		q.own_runtime_data = json_parse(bytes_str(older->structured_runtime_data), JSON_STRICT, &e);
 	}
 	q.runtime_data = q.own_runtime_data;
 	if (q.tee == NULL)

@@ -195,11 +195,10 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *p)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+		     const uint8_t *value, size_t value_len, uint8_t flags, void *p)
 {
-	struct web_request *req =
-		nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	struct web_request *req = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 	char *longer;
 
 	(void)p;
@@ -208,15 +207,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		return 0;
 	if (name_len == 5 && memcmp(name, ":path", 5) == 0)
 		req->path = mem_strndup((const char *)value, value_len);
-	longer = mem_format("%s%.*s: %.*s\n", req->head, (int)name_len, (const char *)name,
-			    (int)value_len, (const char *)value);
+	longer = mem_format("%s%.*s: %.*s\n", req->head, (int)name_len, (const char *)name, (int)value_len,
+			    (const char *)value);
 	free(req->head);
 	req->head = longer;
 	return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data,
-		   size_t len, void *p)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t len, void *p)
 {
 	struct web_request *req = nghttp2_session_get_stream_user_data(session, stream);
 
@@ -259,8 +257,8 @@ static nghttp2_nv header(const char *name, const char *value)
 	return (nghttp2_nv){ (uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), 0 };
 }
 
-static ssize_t read_answer(nghttp2_session *session, int32_t stream, uint8_t *to, size_t len,
-			   uint32_t *flags, nghttp2_data_source *source, void *p)
+static ssize_t read_answer(nghttp2_session *session, int32_t stream, uint8_t *to, size_t len, uint32_t *flags,
+			   nghttp2_data_source *source, void *p)
 {
 	struct web_request *req = source->ptr;
 	size_t part = MIN(len, req->answer.len - req->answered);

@@ -483,8 +483,7 @@ static void grpc_mirror(struct web *w, struct web_request *req)
 
 static void grpc_post(unsigned i, struct bytes body)
 {
-	static const struct http_header headers[] = { { "Content-Type", "application/grpc" },
-						      { "TE", "trailers" } };
+	static const struct http_header headers[] = { { "Content-Type", "application/grpc" }, { "TE", "trailers" } };
 	struct http_request req = request(web.url);
 
 	req.protocol = HTTP_2;

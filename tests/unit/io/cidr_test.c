@@ -46,9 +46,10 @@ static void families_never_meet(void **state)
 
 static void what_is_no_range_is_refused(void **state)
 {
-	static const char *const wrong[] = { "",	     "/8",	   "10.0.0.0/",	    "10.0.0.0/33", "10.0.0.0/-1",
-					     "10.0.0.0/+8",  "10.0.0.0/8 ", "10.0.0/8",	    "::/129",	   "::/1000",
-					     "10.0.0.0/8/8", "a.test/8",    "10.0.0.0/0008" };
+	static const char *const wrong[] = {
+		"",	    "/8",     "10.0.0.0/", "10.0.0.0/33",  "10.0.0.0/-1", "10.0.0.0/+8",  "10.0.0.0/8 ",
+		"10.0.0/8", "::/129", "::/1000",   "10.0.0.0/8/8", "a.test/8",	  "10.0.0.0/0008"
+	};
 	struct cidr c;
 
 	(void)state;

@@ -91,12 +91,11 @@ static int listen_on(struct fixture *x, const char *host, uint16_t *port)
 
 static struct dial *dial(struct fixture *x, const char *host, uint16_t port)
 {
-	return dial_start(&x->worker,
-			  &(struct dial_options){ .to = endpoint_of(host, port),
-						  .connect_ms = 2000,
-						  .resolve_ms = 5000,
-						  .sock = &x->sock },
-			  &x->events);
+	return dial_start(
+		&x->worker,
+		&(struct dial_options){
+			.to = endpoint_of(host, port), .connect_ms = 2000, .resolve_ms = 5000, .sock = &x->sock },
+		&x->events);
 }
 
 static void a_listener_answers(void **state)
@@ -216,10 +215,9 @@ static void a_taken_port_is_an_error_that_names_it(void **state)
 
 static struct dial *dial_from(struct fixture *x, const char *from, uint16_t from_port, const char *host, uint16_t port)
 {
-	struct dial_options options = { .to = endpoint_of(host, port),
-					.connect_ms = 2000,
-					.resolve_ms = 5000,
-					.sock = &x->sock };
+	struct dial_options options = {
+		.to = endpoint_of(host, port), .connect_ms = 2000, .resolve_ms = 5000, .sock = &x->sock
+	};
 
 	assert_true(sock_addr_parse(from, from_port, &options.from));
 	return dial_start(&x->worker, &options, &x->events);

@@ -35,7 +35,7 @@ static void only_the_same_place_is_equal(void **state)
 	static const struct {
 		const char *host;
 		uint16_t port;
-	} places[] = { { "10.0.0.1", 80 }, { "10.0.0.1", 81 }, { "10.0.0.2", 80 }, { "::1", 80 },	{ "::2", 80 },
+	} places[] = { { "10.0.0.1", 80 }, { "10.0.0.1", 81 }, { "10.0.0.2", 80 }, { "::1", 80 },     { "::2", 80 },
 		       { "a.test", 80 },   { "b.test", 80 },   { "a.test", 81 },   { "0.0.0.0", 80 }, { "::", 80 } };
 
 	(void)state;

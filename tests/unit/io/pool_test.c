@@ -40,7 +40,8 @@ static int tear_down(void **state)
 
 static void buffers_have_the_room_that_was_asked_for_and_little_more(void **state)
 {
-	static const size_t asked[] = { 1, 100, POOL_PIECE_SIZE, POOL_PIECE_SIZE + 1, POOL_RECORD_SIZE, 50000, POOL_BUF_SIZE };
+	static const size_t asked[] = { 1,     100,	     POOL_PIECE_SIZE, POOL_PIECE_SIZE + 1, POOL_RECORD_SIZE,
+					50000, POOL_BUF_SIZE };
 	struct fixture *x = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {

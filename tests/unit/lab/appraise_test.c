@@ -253,8 +253,7 @@ static void malformed_entries_are_refused_with_their_place(void **state)
 	assert_refused(&a, TOKEN_EAR, REFUSE_VERIFIER, "verification_requests[0].evidence");
 	a.request.entries[0].tee = "sample";
 	a.request.entries[0].hash_name = "";
-	assert_refused(&a, TOKEN_EAR, REFUSE_ARGUMENT,
-		       "verification_requests[0].runtime_data_hash_algorithm");
+	assert_refused(&a, TOKEN_EAR, REFUSE_ARGUMENT, "verification_requests[0].runtime_data_hash_algorithm");
 	a.request.entries[0].hash_name = "SHA384";
 	a.request.entries[0].has_init_data = true;
 	assert_refused(&a, TOKEN_EAR, REFUSE_ARGUMENT, "verification_requests[0].init_data");
@@ -297,8 +296,7 @@ static void another_measurement_is_contraindicated(void **state)
 	ask(&a, evidence, RUNTIME_DATA);
 	j = run(&a, TOKEN_EAR, FAULT_NONE, &why);
 	assert_non_null(j);
-	assert_string_equal(json_string(json_member(json_at(j, "submods/cpu0"), "ear.status")),
-			    "contraindicated");
+	assert_string_equal(json_string(json_member(json_at(j, "submods/cpu0"), "ear.status")), "contraindicated");
 	json_free(j);
 	assert_refused(&a, TOKEN_SIMPLE, REFUSE_EVALUATION, "");
 	asked_release(&a);
@@ -337,20 +335,17 @@ static void challenges_are_checked_before_the_evidence(void **state)
 
 	(void)state;
 	ask(&a, GOOD_EVIDENCE, "{\"challenge_token\":\"dummy nonce\"}");
-	assert_refused(&a, TOKEN_EAR, REFUSE_CHALLENGE,
-		       "verification_requests[0].runtime_data.challenge_token");
+	assert_refused(&a, TOKEN_EAR, REFUSE_CHALLENGE, "verification_requests[0].runtime_data.challenge_token");
 	asked_release(&a);
 
 	/* one that is ours gets past, to the evidence, which is over something else */
 	assert_int_equal(mint_challenge(mint, NOW, &challenge, &e), 0);
 	answer = json_parse(buf_bytes(&challenge), JSON_STRICT, &e);
-	runtime =
-		mem_format("{\"challenge_token\":\"%s\"}", json_string(json_at(answer, "extra-params/jwt")));
+	runtime = mem_format("{\"challenge_token\":\"%s\"}", json_string(json_at(answer, "extra-params/jwt")));
 	ask(&a, GOOD_EVIDENCE, runtime);
 	assert_refused(&a, TOKEN_EAR, REFUSE_EVALUATION, "");
 	a.request.now_unix = NOW + 301;
-	assert_refused(&a, TOKEN_EAR, REFUSE_CHALLENGE,
-		       "verification_requests[0].runtime_data.challenge_token");
+	assert_refused(&a, TOKEN_EAR, REFUSE_CHALLENGE, "verification_requests[0].runtime_data.challenge_token");
 	asked_release(&a);
 
 	/* a member that is no string is ignored */
@@ -375,12 +370,11 @@ static void faults_show_in_the_claims(void **state)
 	assert_null(run(&a, TOKEN_SIMPLE, FAULT_WRONG_MEASUREMENT, &why));
 
 	j = run(&a, TOKEN_EAR, FAULT_WRONG_MEASUREMENT, &why);
-	assert_string_equal(json_string(json_member(json_at(j, "submods/cpu0"), "ear.status")),
-			    "contraindicated");
+	assert_string_equal(json_string(json_member(json_at(j, "submods/cpu0"), "ear.status")), "contraindicated");
 	json_free(j);
 	j = run(&a, TOKEN_EAR, FAULT_WRONG_POLICY, &why);
-	assert_string_not_equal(
-		json_string(json_member(json_at(j, "submods/cpu0"), "ear.appraisal-policy-id")), "default");
+	assert_string_not_equal(json_string(json_member(json_at(j, "submods/cpu0"), "ear.appraisal-policy-id")),
+				"default");
 	json_free(j);
 	j = run(&a, TOKEN_SIMPLE, FAULT_WRONG_KEY, &why);
 	assert_non_null(json_at(j, "customized_claims/runtime_data/pubkey-hash"));

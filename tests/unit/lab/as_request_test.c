@@ -32,11 +32,11 @@ static void assert_refused(const char *text, enum as_layout layout, const char *
 
 static void the_layout_of_today_is_read(void **state)
 {
-	struct json *j = parse_json(
-		"{\"verification_requests\":[{\"tee\":\"sample\",\"evidence\":\"e30\",\"runtime_data\":"
-		"{\"structured\":{\"a\":1}},\"init_data\":null,\"runtime_data_hash_algorithm\":\"sha384\"},"
-		"{\"tee\":\"sampledevice\",\"evidence\":\"e30\",\"runtime_data\":null,\"init_data\":null,"
-		"\"runtime_data_hash_algorithm\":null}],\"policy_ids\":[\"default\",\"b\"],\"unknown\":0}");
+	struct json *j =
+		parse_json("{\"verification_requests\":[{\"tee\":\"sample\",\"evidence\":\"e30\",\"runtime_data\":"
+			   "{\"structured\":{\"a\":1}},\"init_data\":null,\"runtime_data_hash_algorithm\":\"sha384\"},"
+			   "{\"tee\":\"sampledevice\",\"evidence\":\"e30\",\"runtime_data\":null,\"init_data\":null,"
+			   "\"runtime_data_hash_algorithm\":null}],\"policy_ids\":[\"default\",\"b\"],\"unknown\":0}");
 	struct appraise_request r = { 0 };
 	struct err e;
 
@@ -56,9 +56,8 @@ static void the_layout_of_today_is_read(void **state)
 
 static void the_layout_of_1_5_2_is_read(void **state)
 {
-	struct json *j =
-		parse_json("{\"tee\":\"sample\",\"evidence\":\"e30\",\"runtime_data\":{\"raw\":\"YQ\"},"
-			   "\"init_data\":null,\"policy_ids\":[]}");
+	struct json *j = parse_json("{\"tee\":\"sample\",\"evidence\":\"e30\",\"runtime_data\":{\"raw\":\"YQ\"},"
+				    "\"init_data\":null,\"policy_ids\":[]}");
 	struct appraise_request r = { 0 };
 	struct err e;
 
@@ -84,9 +83,8 @@ static void a_missing_member_is_named_as_clients_look_for_it(void **state)
 	assert_refused("{\"verification_requests\":[]}", AS_V1_6_0, "missing field `policy_ids`");
 }
 
-#define ENTRY(members)                                                                                       \
-	"{\"verification_requests\":[{\"tee\":\"sample\",\"evidence\":\"e30\"," members                      \
-	"}],\"policy_ids\":[]}"
+#define ENTRY(members)                                                                                                 \
+	"{\"verification_requests\":[{\"tee\":\"sample\",\"evidence\":\"e30\"," members "}],\"policy_ids\":[]}"
 
 static void members_of_the_wrong_type_are_refused(void **state)
 {
@@ -127,8 +125,7 @@ static void entries_have_a_limit(void **state)
 			buf_format(&text, "%s{\"tee\":\"t\",\"evidence\":\"\"}", i == 0 ? "" : ",");
 		buf_append_str(&text, "]}");
 		j = parse_json(buf_str(&text));
-		assert_int_equal(as_request_from_json(j, AS_V1_6_0, &r, &e),
-				 count <= APPRAISE_ENTRIES_MAX ? 0 : -1);
+		assert_int_equal(as_request_from_json(j, AS_V1_6_0, &r, &e), count <= APPRAISE_ENTRIES_MAX ? 0 : -1);
 		json_free(j);
 	}
 	buf_release(&text);

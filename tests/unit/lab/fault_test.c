@@ -47,9 +47,8 @@ static void a_fault_names_its_targets(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(parse("{\"cmd\":\"fault\",\"target\":\"as_rest\",\"kind\":\"slow\",\"ms\":3000}", &f,
-			       &targets, &e),
-			 0);
+	assert_int_equal(
+		parse("{\"cmd\":\"fault\",\"target\":\"as_rest\",\"kind\":\"slow\",\"ms\":3000}", &f, &targets, &e), 0);
 	assert_int_equal(f.kind, FAULT_SLOW);
 	assert_int_equal(f.ms, 3000);
 	assert_int_equal(targets, 1u << TARGET_AS_REST);
@@ -66,8 +65,7 @@ static void faults_that_make_no_sense_are_refused(void **state)
 	assert_refused("{}", "kind: no fault of this name, see docs/lab.md");
 	assert_refused("[]", "a fault is an object");
 	assert_refused("{\"kind\":\"expired\",\"target\":\"aa\"}", "expired: not for target aa");
-	assert_refused("{\"kind\":\"slow\",\"target\":\"as\"}",
-		       "target: expected aa, asr, as_rest, as_grpc or all");
+	assert_refused("{\"kind\":\"slow\",\"target\":\"as\"}", "target: expected aa, asr, as_rest, as_grpc or all");
 	assert_refused("{\"kind\":\"slow\",\"ms\":-1}", "ms: expected an integer from 0 to 3600000");
 	assert_refused("{\"kind\":\"slow\",\"ms\":3600001}", "ms: expected an integer from 0 to 3600000");
 	assert_refused("{\"kind\":\"slow\",\"count\":0}", "count: expected an integer from 1 to 2147483647");

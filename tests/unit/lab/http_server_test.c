@@ -59,8 +59,7 @@ static void a_request_gives_method_path_query_and_headers(void **state)
 	struct http_parser p;
 
 	(void)state;
-	parse(&p,
-	      "GET /aa/evidence?runtime_data=x&encoding=base64 HTTP/1.1\r\nHost: h\r\nX-Y:  a b \t\r\n\r\n");
+	parse(&p, "GET /aa/evidence?runtime_data=x&encoding=base64 HTTP/1.1\r\nHost: h\r\nX-Y:  a b \t\r\n\r\n");
 	assert_string_equal(p.request.method, "GET");
 	assert_string_equal(p.request.path, "/aa/evidence");
 	assert_string_equal(p.request.query, "runtime_data=x&encoding=base64");
@@ -125,8 +124,7 @@ static void a_request_that_is_cut_short_is_never_complete(void **state)
 
 static void a_client_that_expects_100_is_told_before_its_body_comes(void **state)
 {
-	static const char head[] =
-		"POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+	static const char head[] = "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
 	struct http_parser p;
 	struct bytes in = bytes_str(head);
 
@@ -190,8 +188,7 @@ static void bodies_up_to_the_limit_pass_and_one_byte_more_does_not(void **state)
 	http_parser_release(&p);
 
 	http_parser_init(&p, BODY_MAX);
-	in = bytes_str(
-		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n01234567\r\n9\r\n");
+	in = bytes_str("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n01234567\r\n9\r\n");
 	assert_int_equal(http_parser_feed(&p, &in), HTTP_TOO_LARGE);
 	http_parser_release(&p);
 }
@@ -202,8 +199,7 @@ static void what_could_be_read_in_two_ways_is_refused(void **state)
 		const char *text;
 		unsigned status;
 	} cases[] = {
-		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-		  400 },
+		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400 },
 		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400 },
 		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", 400 },
 		{ "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\n", 400 },
@@ -231,14 +227,13 @@ static void what_could_be_read_in_two_ways_is_refused(void **state)
 static void chunks_that_are_none_are_refused(void **state)
 {
 	static const char *const bodies[] = {
-		"x\r\n",	"\r\n",	     "-1\r\n",	   " \r\n",
-		"0x1\r\na\r\n", "1\r\nabcd", "1\r\na\n\n", "fffffffffffffffff\r\n",
+		"x\r\n", "\r\n", "-1\r\n", " \r\n", "0x1\r\na\r\n", "1\r\nabcd", "1\r\na\n\n", "fffffffffffffffff\r\n",
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
-		char *text = mem_format("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%s",
-					bodies[i]);
+		char *text =
+			mem_format("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%s", bodies[i]);
 
 		assert_broken(text, 400);
 		free(text);
@@ -304,8 +299,7 @@ static void media_types_are_compared_without_their_parameters(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char *text =
-			mem_format("POST / HTTP/1.1\r\nHost: h\r\nContent-Type: %s\r\n\r\n", cases[i].type);
+		char *text = mem_format("POST / HTTP/1.1\r\nHost: h\r\nContent-Type: %s\r\n\r\n", cases[i].type);
 		struct http_parser p;
 
 		parse(&p, text);
@@ -324,9 +318,8 @@ static void an_answer_without_a_type_has_no_content_type(void **state)
 	assert_string_equal(buf_str(&out), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
 	buf_clear(&out);
 	http_format_head(
-		&(struct http_answer){
-			.status = 405, .type = "a/b", .extra = "allow: GET\r\n", .close = true },
-		0, &out);
+		&(struct http_answer){ .status = 405, .type = "a/b", .extra = "allow: GET\r\n", .close = true }, 0,
+		&out);
 	assert_string_equal(buf_str(&out), "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n"
 					   "content-type: a/b\r\nallow: GET\r\nconnection: close\r\n\r\n");
 	buf_release(&out);

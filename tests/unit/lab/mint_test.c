@@ -85,10 +85,7 @@ struct order {
 static void order_init(struct order *o, enum token_form form)
 {
 	*o = (struct order){
-		.entry = { .tee = "sample",
-			   .evidence = f.evidence,
-			   .runtime_data = f.runtime[0],
-			   .affirming = true },
+		.entry = { .tee = "sample", .evidence = f.evidence, .runtime_data = f.runtime[0], .affirming = true },
 		.policy_ids = { "default" },
 	};
 	o->options = (struct mint_options){

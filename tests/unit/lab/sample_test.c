@@ -4,13 +4,12 @@
 #include "../vectors.h"
 
 /* attestation.md 1.6: the complete example. */
-#define WORKED                                                                                               \
-	"{\"cc_eventlog\":null,\"measure_register\":\"00000000000000000000000000000000000000000000000000000" \
-	"00000000000\",\"report_data\":"                                                                     \
-	"\"P2nkspuzxoWBSSBIU8rpKM2Bc41rmMQvTBCx2VUCx8ytVkqC3FAl6WNSNFHYdM2K\","                              \
+#define WORKED                                                                                                         \
+	"{\"cc_eventlog\":null,\"measure_register\":\"00000000000000000000000000000000000000000000000000000"           \
+	"00000000000\",\"report_data\":"                                                                               \
+	"\"P2nkspuzxoWBSSBIU8rpKM2Bc41rmMQvTBCx2VUCx8ytVkqC3FAl6WNSNFHYdM2K\","                                        \
 	"\"svn\":\"1\"}"
-#define DIGEST                                                                                               \
-	"3f69e4b29bb3c6858149204853cae928cd81738d6b98c42f4c10b1d95502c7ccad564a82dc5025e963523451d874cd8a"
+#define DIGEST "3f69e4b29bb3c6858149204853cae928cd81738d6b98c42f4c10b1d95502c7ccad564a82dc5025e963523451d874cd8a"
 
 static void evidence_is_that_of_the_specification(void **state)
 {

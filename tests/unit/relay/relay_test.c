@@ -22,7 +22,7 @@ struct fake {
 	struct buf input;	  /* still to be pulled */
 	enum io_result input_end; /* what comes behind it */
 	struct buf taken;
-	size_t room;		  /* that push may take before it is full */
+	size_t room; /* that push may take before it is full */
 	enum io_result push_result;
 	bool shut;
 	bool closed;

@@ -59,10 +59,8 @@ static inline void mem_wake(struct task *t)
 
 	if (e->closed)
 		return;
-	e->stream.readable =
-		e->stream.readable || mem_pending(e) > 0 || e->in_ended || e->failure != IO_OK;
-	e->stream.writable = e->stream.writable || mem_pending(e->other) < e->other->capacity ||
-			     e->failure != IO_OK;
+	e->stream.readable = e->stream.readable || mem_pending(e) > 0 || e->in_ended || e->failure != IO_OK;
+	e->stream.writable = e->stream.writable || mem_pending(e->other) < e->other->capacity || e->failure != IO_OK;
 	if (e->stream.events != NULL)
 		e->stream.events->ready(e->stream.events, &e->stream);
 }
@@ -161,20 +159,18 @@ static inline void mem_close(struct stream *s, enum stream_close how)
 	}
 }
 
-static inline void mem_pair(struct mem_end *a, struct mem_end *b, struct loop *loop,
-			    struct pool *pool)
+static inline void mem_pair(struct mem_end *a, struct mem_end *b, struct loop *loop, struct pool *pool)
 {
-	static const struct stream_ops ops = {mem_pull, mem_consumed, mem_push, mem_shut,
-					      mem_close};
-	struct mem_end *ends[] = {a, b};
+	static const struct stream_ops ops = { mem_pull, mem_consumed, mem_push, mem_shut, mem_close };
+	struct mem_end *ends[] = { a, b };
 
 	for (int i = 0; i < 2; i++) {
-		*ends[i] = (struct mem_end){.other = ends[!i],
-					    .loop = loop,
-					    .pool = pool,
-					    .capacity = 256 * 1024,
-					    .most_view = POOL_READ_SIZE,
-					    .most_push = POOL_READ_SIZE};
+		*ends[i] = (struct mem_end){ .other = ends[!i],
+					     .loop = loop,
+					     .pool = pool,
+					     .capacity = 256 * 1024,
+					     .most_view = POOL_READ_SIZE,
+					     .most_push = POOL_READ_SIZE };
 		ends[i]->stream.ops = &ops;
 		ends[i]->stream.writable = true;
 		task_init(&ends[i]->wake, mem_wake);

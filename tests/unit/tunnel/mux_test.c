@@ -113,8 +113,7 @@ static void app_read(struct app *a)
 		}
 		for (size_t i = 0; i < take; i++) {
 			if (view.data[i] != pattern(a->peer, a->got + i))
-				fail_msg("byte %zu of key %u is wrong", (size_t)a->got + i,
-					 a->peer);
+				fail_msg("byte %zu of key %u is wrong", (size_t)a->got + i, a->peer);
 		}
 		a->s->ops->consumed(a->s, take);
 		a->got += take;
@@ -178,8 +177,7 @@ static void app_again(struct task *t)
 
 static void app_init(struct app *a, struct world *w, uint32_t key, uint32_t peer)
 {
-	*a = (struct app){
-		.world = w, .key = key, .peer = peer, .read_end = IO_AGAIN, .write_end = IO_OK};
+	*a = (struct app){ .world = w, .key = key, .peer = peer, .read_end = IO_AGAIN, .write_end = IO_OK };
 	a->events.ready = app_ready;
 	task_init(&a->again, app_again);
 }
@@ -287,18 +285,16 @@ static void on_ended(struct mux_session_events *self, enum reason reason, const 
 
 static void side_start(struct side *side, struct world *w, enum mux_role role, unsigned max_streams)
 {
-	struct mux_session_options options = {.role = role, .max_streams = max_streams};
+	struct mux_session_options options = { .role = role, .max_streams = max_streams };
 	struct err e;
 
 	memset(side, 0, sizeof(*side));
 	side->world = w;
-	side->events =
-		(struct mux_session_events){on_requested, on_withdrawn, on_changed, on_ended};
+	side->events = (struct mux_session_events){ on_requested, on_withdrawn, on_changed, on_ended };
 	side->apps = mem_new_array(MOST, sizeof(struct app));
 	side->streams = mem_new_array(MOST, sizeof(struct mux_stream *));
-	side->session =
-		mux_session_new(&w->worker, role == MUX_CLIENT ? &w->near.stream : &w->far.stream,
-				&options, &side->events, &e);
+	side->session = mux_session_new(&w->worker, role == MUX_CLIENT ? &w->near.stream : &w->far.stream, &options,
+					&side->events, &e);
 	assert_non_null(side->session);
 }
 
@@ -338,7 +334,7 @@ static void call_start(struct call *c, struct side *side)
 
 	memset(c, 0, sizeof(*c));
 	c->side = side;
-	c->events = (struct mux_connect_events){on_answered, on_failed};
+	c->events = (struct mux_connect_events){ on_answered, on_failed };
 	app_init(a, side->world, 2 * side->count, 2 * side->count + 1);
 	c->app = a;
 	side->count++;
@@ -379,18 +375,17 @@ static void pair_stop(struct pair *p)
 
 /* As upstream sends it, with Huffman codes, and as ours does: "CONNECT" does not get shorter by
  * them. */
-static const uint8_t own_connect_bytes[] = {
-	0x00, 0x00, 0x14, 0x01, 0x04, 0x00, 0x00, 0x00, 0x01, 0x42, 0x07, 'C',	'O',  'N', 'N',
-	'E',  'C',  'T',  0x41, 0x89, 0x4d, 0x53, 0x2e, 0x6a, 0x92, 0x5b, 0x2a, 0x1d, 0x1f};
-static const uint8_t connect_bytes[] = {0x00, 0x00, 0x14, 0x01, 0x04, 0x00, 0x00, 0x00, 0x01, 0x42,
-					0x87, 0xbd, 0xab, 0x4e, 0x9c, 0x17, 0xb7, 0xff, 0x41, 0x89,
-					0x4d, 0x53, 0x2e, 0x6a, 0x92, 0x5b, 0x2a, 0x1d, 0x1f};
+static const uint8_t own_connect_bytes[] = { 0x00, 0x00, 0x14, 0x01, 0x04, 0x00, 0x00, 0x00, 0x01, 0x42,
+					     0x07, 'C',	 'O',  'N',  'N',  'E',	 'C',  'T',  0x41, 0x89,
+					     0x4d, 0x53, 0x2e, 0x6a, 0x92, 0x5b, 0x2a, 0x1d, 0x1f };
+static const uint8_t connect_bytes[] = { 0x00, 0x00, 0x14, 0x01, 0x04, 0x00, 0x00, 0x00, 0x01, 0x42,
+					 0x87, 0xbd, 0xab, 0x4e, 0x9c, 0x17, 0xb7, 0xff, 0x41, 0x89,
+					 0x4d, 0x53, 0x2e, 0x6a, 0x92, 0x5b, 0x2a, 0x1d, 0x1f };
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE };
 
-static void frame(struct buf *b, unsigned type, unsigned flags, uint32_t id, const void *payload,
-		  size_t len)
+static void frame(struct buf *b, unsigned type, unsigned flags, uint32_t id, const void *payload, size_t len)
 {
 	uint8_t *to = buf_reserve(b, 9);
 	struct writer w = writer_of(to, 9);
@@ -415,7 +410,7 @@ static void frame_u32(struct buf *b, unsigned type, uint32_t id, uint32_t value)
 /* HPACK without tables and Huffman: name, value, name, value, NULL. */
 static void headers(struct buf *b, unsigned flags, uint32_t id, const char *const *list)
 {
-	struct buf block = {0};
+	struct buf block = { 0 };
 
 	for (; *list != NULL; list += 2) {
 		uint8_t zero = 0;
@@ -423,9 +418,9 @@ static void headers(struct buf *b, unsigned flags, uint32_t id, const char *cons
 		buf_append(&block, &zero, 1);
 		for (int i = 0; i < 2; i++) {
 			size_t len = strlen(list[i]);
-			uint8_t head[4] = {127, (uint8_t)(0x80 | ((len - 127) & 0x7f)),
-					   (uint8_t)(0x80 | (((len - 127) >> 7) & 0x7f)),
-					   (uint8_t)((len - 127) >> 14)};
+			uint8_t head[4] = { 127, (uint8_t)(0x80 | ((len - 127) & 0x7f)),
+					    (uint8_t)(0x80 | (((len - 127) >> 7) & 0x7f)),
+					    (uint8_t)((len - 127) >> 14) };
 
 			if (len < 127) {
 				head[0] = (uint8_t)len;
@@ -440,8 +435,7 @@ static void headers(struct buf *b, unsigned flags, uint32_t id, const char *cons
 	buf_release(&block);
 }
 
-static const char *const connect_head[] = {":method", "CONNECT", ":authority", "tng.internal",
-					   NULL};
+static const char *const connect_head[] = { ":method", "CONNECT", ":authority", "tng.internal", NULL };
 
 /* A peer that is played by the test: what it says goes in at one end of the transport. */
 static void say(struct world *w, struct mem_end *self, struct buf *b)
@@ -537,8 +531,7 @@ static void connect_by_hand(struct hand *h)
 
 static void the_first_bytes_of_a_client_are_preface_settings_window_and_connect(void **state)
 {
-	static const uint8_t settings[] = {0, 2, 0, 0, 0, 0, 0, 4, 0, 1, 0,    0,
-					   0, 5, 0, 1, 0, 0, 0, 6, 0, 0, 0x40, 0};
+	static const uint8_t settings[] = { 0, 2, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 5, 0, 1, 0, 0, 0, 6, 0, 0, 0x40, 0 };
 	struct world w;
 	struct side side;
 	struct call call;
@@ -560,8 +553,7 @@ static void the_first_bytes_of_a_client_are_preface_settings_window_and_connect(
 	assert_int_equal(h.id, 0);
 	assert_int_equal(first_u32(&h), MUX_WINDOW_CONNECTION - 65535);
 	assert_int_equal(mem_pending(&w.far), sizeof(own_connect_bytes));
-	assert_memory_equal(w.far.in.data + w.far.in_at, own_connect_bytes,
-			    sizeof(own_connect_bytes));
+	assert_memory_equal(w.far.in.data + w.far.in_at, own_connect_bytes, sizeof(own_connect_bytes));
 
 	call_close(&call);
 	side_stop(&side);
@@ -570,8 +562,8 @@ static void the_first_bytes_of_a_client_are_preface_settings_window_and_connect(
 
 static void a_server_announces_its_streams_and_answers_connect_with_200_and_a_date(void **state)
 {
-	static const uint8_t settings[] = {0, 3, 0, 0, 0x27, 0x10, 0, 4, 0, 1, 0,    0,
-					   0, 5, 0, 1, 0,    0,	   0, 6, 0, 0, 0x40, 0};
+	static const uint8_t settings[] = { 0, 3, 0, 0, 0x27, 0x10, 0, 4, 0, 1, 0,    0,
+					    0, 5, 0, 1, 0,    0,    0, 6, 0, 0, 0x40, 0 };
 	struct hand h;
 	struct heard f;
 
@@ -654,8 +646,7 @@ static void run_pieces(unsigned seed)
 
 		one_round(&p.world);
 		for (size_t k = 0; k < ARRAY_SIZE(calls); k++)
-			done += p.client.apps[k].read_end == IO_END &&
-				p.server.apps[k].read_end == IO_END;
+			done += p.client.apps[k].read_end == IO_END && p.server.apps[k].read_end == IO_END;
 		if (done == ARRAY_SIZE(calls))
 			break;
 	}
@@ -837,8 +828,7 @@ static void no_more_streams_than_the_peer_allows(void **state)
 
 	(void)state;
 	pair_start(&p, 200);
-	assert_int_equal(mux_session_room(p.client.session),
-			 100); /* RFC 9113, 6.5.2: before SETTINGS came */
+	assert_int_equal(mux_session_room(p.client.session), 100); /* RFC 9113, 6.5.2: before SETTINGS came */
 	rounds(&p.world, 5);
 	assert_int_equal(mux_session_room(p.client.session), 200);
 	assert_int_equal(p.client.changed, 1);
@@ -1186,7 +1176,7 @@ static void a_session_may_be_freed_while_its_bytes_are_shown(void **state)
 {
 	struct pair p;
 	struct call c;
-	struct freer f = {{free_session}, &p.server};
+	struct freer f = { { free_session }, &p.server };
 
 	(void)state;
 	one_call(&p, &c, 0, 0);
@@ -1326,10 +1316,12 @@ static void small_pushes_of_one_round_leave_together(void **state)
 
 static void requests_that_are_no_connect_get_400_and_the_session_lives(void **state)
 {
-	static const char *const get[] = {":method", "GET",	   ":scheme", "https", ":path",
-					  "/",	     ":authority", "a",	      NULL};
-	static const char *const post[] = {":method", "POST",	    ":scheme", "https", ":path",
-					   "/",	      ":authority", "a",       NULL};
+	static const char *const get[] = {
+		":method", "GET", ":scheme", "https", ":path", "/", ":authority", "a", NULL
+	};
+	static const char *const post[] = {
+		":method", "POST", ":scheme", "https", ":path", "/", ":authority", "a", NULL
+	};
 	struct hand h;
 	struct heard f;
 
@@ -1358,23 +1350,17 @@ static void requests_that_are_no_connect_get_400_and_the_session_lives(void **st
 
 static void extra_headers_are_tolerated_but_content_is_not(void **state)
 {
-	static const char *const tng[] = {":method",
-					  "CONNECT",
-					  ":authority",
-					  "x:1",
-					  "tng",
-					  "{\"type\": \"wrap_in_h2_tls\"}",
-					  "content-length",
-					  "0",
-					  NULL};
-	static const char *const content[] = {":method",	"CONNECT", ":authority", "x",
-					      "content-length", "3",	   NULL};
-	static const char *const scheme[] = {":method", "CONNECT", ":authority", "x",
-					     ":scheme", "https",   NULL};
-	static const char *const protocol[] = {":method",    "CONNECT", ":protocol", "websocket",
-					       ":authority", "x",	NULL};
-	static const char *const nowhere[] = {":method", "CONNECT", NULL};
-	static const char *const *const bad[] = {content, scheme, protocol, nowhere};
+	static const char *const tng[] = {
+		":method",	  "CONNECT", ":authority", "x:1", "tng", "{\"type\": \"wrap_in_h2_tls\"}",
+		"content-length", "0",	     NULL
+	};
+	static const char *const content[] = { ":method", "CONNECT", ":authority", "x", "content-length", "3", NULL };
+	static const char *const scheme[] = { ":method", "CONNECT", ":authority", "x", ":scheme", "https", NULL };
+	static const char *const protocol[] = {
+		":method", "CONNECT", ":protocol", "websocket", ":authority", "x", NULL
+	};
+	static const char *const nowhere[] = { ":method", "CONNECT", NULL };
+	static const char *const *const bad[] = { content, scheme, protocol, nowhere };
 	struct hand h;
 	struct heard f;
 	unsigned id = 3;
@@ -1404,8 +1390,7 @@ static void a_header_list_of_16_kib_is_the_limit(void **state)
 
 	for (int over = 0; over < 2; over++) {
 		char *value = mem_new(20000);
-		const char *const list[] = {":method", "CONNECT", ":authority", "x",
-					    "a",       value,	  NULL};
+		const char *const list[] = { ":method", "CONNECT", ":authority", "x", "a", value, NULL };
 		struct hand h;
 		struct heard f;
 
@@ -1448,8 +1433,8 @@ static void data_before_the_answer_waits_for_it(void **state)
 
 static void a_client_sends_no_data_before_200(void **state)
 {
-	static const char *const early[] = {":status", "103", NULL};
-	static const char *const ok[] = {":status", "200", "server", "tng", NULL};
+	static const char *const early[] = { ":status", "103", NULL };
+	static const char *const ok[] = { ":status", "200", "server", "tng", NULL };
 	struct hand h;
 	struct heard f;
 	struct call c;
@@ -1484,10 +1469,10 @@ static void a_client_sends_no_data_before_200(void **state)
 
 static void only_200_opens_a_tunnel(void **state)
 {
-	static const char *const statuses[] = {"201", "204", "302", "400", "502"};
+	static const char *const statuses[] = { "201", "204", "302", "400", "502" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
-		const char *const list[] = {":status", statuses[i], NULL};
+		const char *const list[] = { ":status", statuses[i], NULL };
 		struct hand h;
 		struct call c;
 
@@ -1510,7 +1495,7 @@ static void only_200_opens_a_tunnel(void **state)
 /* A client session whose stream 1 is open; what has been said so far was heard. */
 static void open_by_hand(struct hand *h, struct call *c)
 {
-	static const char *const ok[] = {":status", "200", NULL};
+	static const char *const ok[] = { ":status", "200", NULL };
 
 	hand_server(h);
 	call_start(c, &h->side);
@@ -1530,12 +1515,12 @@ static void what_a_reset_means(void **state)
 		enum io_result read;
 		enum io_result write;
 	} cases[] = {
-		{NGHTTP2_CONNECT_ERROR, false, IO_RESET, IO_RESET},
-		{NGHTTP2_CANCEL, false, IO_RESET, IO_RESET},
-		{NGHTTP2_NO_ERROR, false, IO_RESET, IO_RESET},
-		{NGHTTP2_NO_ERROR, true, IO_END, IO_RESET},
-		{NGHTTP2_CANCEL, true, IO_RESET, IO_RESET},
-		{NGHTTP2_CONNECT_ERROR, true, IO_RESET, IO_RESET},
+		{ NGHTTP2_CONNECT_ERROR, false, IO_RESET, IO_RESET },
+		{ NGHTTP2_CANCEL, false, IO_RESET, IO_RESET },
+		{ NGHTTP2_NO_ERROR, false, IO_RESET, IO_RESET },
+		{ NGHTTP2_NO_ERROR, true, IO_END, IO_RESET },
+		{ NGHTTP2_CANCEL, true, IO_RESET, IO_RESET },
+		{ NGHTTP2_CONNECT_ERROR, true, IO_RESET, IO_RESET },
 	};
 
 	(void)state;
@@ -1554,15 +1539,14 @@ static void what_a_reset_means(void **state)
 		app_run(c.app);
 		assert_int_equal(c.app->read_end, cases[i].read);
 		assert_int_equal(c.app->s->aborted, cases[i].read == IO_RESET);
-		assert_int_equal(c.app->s->ops->push(c.app->s, bytes_str("x"), &taken),
-				 cases[i].write);
+		assert_int_equal(c.app->s->ops->push(c.app->s, bytes_str("x"), &taken), cases[i].write);
 		hand_stop(&h);
 	}
 }
 
 static void an_answer_with_its_end_and_a_reset_in_one_view_is_no_abort(void **state)
 {
-	static const char *const ok[] = {":status", "200", NULL};
+	static const char *const ok[] = { ":status", "200", NULL };
 	struct hand h;
 	struct call c;
 
@@ -1587,9 +1571,9 @@ static void a_reset_before_the_answer_says_why_connect_failed(void **state)
 		uint32_t code;
 		enum reason reason;
 	} cases[] = {
-		{NGHTTP2_REFUSED_STREAM, REASON_LIMIT_STREAMS},
-		{NGHTTP2_INTERNAL_ERROR, REASON_PEER_DECLINED},
-		{NGHTTP2_NO_ERROR, REASON_PEER_DECLINED},
+		{ NGHTTP2_REFUSED_STREAM, REASON_LIMIT_STREAMS },
+		{ NGHTTP2_INTERNAL_ERROR, REASON_PEER_DECLINED },
+		{ NGHTTP2_NO_ERROR, REASON_PEER_DECLINED },
 	};
 
 	(void)state;
@@ -1612,7 +1596,7 @@ static void a_reset_before_the_answer_says_why_connect_failed(void **state)
 
 static void a_malformed_answer_fails_connect(void **state)
 {
-	static const char *const two[] = {":status", "200", ":status", "200", NULL};
+	static const char *const two[] = { ":status", "200", ":status", "200", NULL };
 	struct hand h;
 	struct call c;
 
@@ -1631,7 +1615,7 @@ static void a_malformed_answer_fails_connect(void **state)
 
 static void goaway_fails_the_streams_that_it_leaves_out(void **state)
 {
-	static const uint8_t last_is_1[] = {0, 0, 0, 1, 0, 0, 0, 0};
+	static const uint8_t last_is_1[] = { 0, 0, 0, 1, 0, 0, 0, 0 };
 	struct hand h;
 	struct call first, second;
 
@@ -1655,7 +1639,7 @@ static void goaway_fails_the_streams_that_it_leaves_out(void **state)
 
 static void frames_that_do_not_belong_into_a_tunnel_break_its_stream(void **state)
 {
-	static const char *const trailer[] = {"a", "b", NULL};
+	static const char *const trailer[] = { "a", "b", NULL };
 	struct hand h;
 	struct call c;
 	struct heard f;
@@ -1827,7 +1811,7 @@ static void reset_streams_that_their_owner_still_holds_are_bounded(void **state)
 
 static void a_larger_initial_window_wakes_who_waits_for_it(void **state)
 {
-	static const uint8_t larger[] = {0, 4, 0, 2, 0, 0};
+	static const uint8_t larger[] = { 0, 4, 0, 2, 0, 0 };
 	struct hand h;
 	struct call c;
 
@@ -1847,7 +1831,7 @@ static void a_larger_initial_window_wakes_who_waits_for_it(void **state)
 static void who_waits_for_the_connection_window_is_called_in_turn(void **state)
 {
 	enum { COUNT = 4 };
-	static const char *const ok[] = {":status", "200", NULL};
+	static const char *const ok[] = { ":status", "200", NULL };
 	struct hand h;
 	struct call calls[COUNT];
 
@@ -1877,15 +1861,12 @@ static void who_waits_for_the_connection_window_is_called_in_turn(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			the_first_bytes_of_a_client_are_preface_settings_window_and_connect),
-		cmocka_unit_test(
-			a_server_announces_its_streams_and_answers_connect_with_200_and_a_date),
+		cmocka_unit_test(the_first_bytes_of_a_client_are_preface_settings_window_and_connect),
+		cmocka_unit_test(a_server_announces_its_streams_and_answers_connect_with_200_and_a_date),
 		cmocka_unit_test(bytes_pass_both_ways_exactly_in_pieces_of_any_size),
 		cmocka_unit_test(the_end_of_one_direction_leaves_the_other_open),
 		cmocka_unit_test(an_abort_of_the_client_is_a_reset_for_the_server),
-		cmocka_unit_test(
-			an_abort_of_the_server_is_a_reset_for_the_client_even_after_its_end),
+		cmocka_unit_test(an_abort_of_the_server_is_a_reset_for_the_client_even_after_its_end),
 		cmocka_unit_test(finishing_a_stream_whose_peer_has_not_ended_is_an_abort),
 		cmocka_unit_test(a_refused_stream_is_answered_with_its_status),
 		cmocka_unit_test(a_stream_that_is_closed_before_its_answer_is_withdrawn),
@@ -1894,8 +1875,7 @@ int main(void)
 		cmocka_unit_test(a_stalled_reader_holds_back_only_its_own_stream),
 		cmocka_unit_test(a_reader_that_never_reads_costs_its_first_window_and_no_more),
 		cmocka_unit_test(the_window_of_a_swift_reader_grows_while_the_pool_has_room),
-		cmocka_unit_test(
-			without_room_stalled_streams_hold_their_first_windows_and_nobody_else_back),
+		cmocka_unit_test(without_room_stalled_streams_hold_their_first_windows_and_nobody_else_back),
 		cmocka_unit_test(the_end_waits_for_a_full_window_even_after_the_stream_was_closed),
 		cmocka_unit_test(goaway_ends_a_session_when_its_streams_have_ended),
 		cmocka_unit_test(a_stream_that_crosses_the_first_goaway_of_a_server_is_served),

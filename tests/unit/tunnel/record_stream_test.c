@@ -380,8 +380,7 @@ static size_t peer_reads(struct fixture *x, struct buf *plain_out, struct buf *w
 	if (n > 0)
 		buf_append(wire, chunk, (size_t)n);
 	for (;;) {
-		struct record_opened o =
-			record_open(x->peer_aead, &x->peer_rx, &messages, buf_bytes(wire), plain);
+		struct record_opened o = record_open(x->peer_aead, &x->peer_rx, &messages, buf_bytes(wire), plain);
 
 		if (o.result != RECORD_PLAIN)
 			return n > 0 ? (size_t)n : 0;
@@ -544,8 +543,9 @@ static void our_key_moves_on_before_it_is_worn_out(void **state)
 }
 
 /* type, 3 bytes of length, lifetime, age_add, nonce, ticket, extensions */
-static const uint8_t ticket[] = { 4, 0, 0, 20, 0, 0, 14, 16, 1, 2, 3, 4, 1, 0, 0, 6, 't', 'i', 'c', 'k', 'e', 't',
-				  0, 0 };
+static const uint8_t ticket[] = {
+	4, 0, 0, 20, 0, 0, 14, 16, 1, 2, 3, 4, 1, 0, 0, 6, 't', 'i', 'c', 'k', 'e', 't', 0, 0
+};
 
 static void tickets_are_dropped_whole_and_in_pieces_of_one_byte(void **state)
 {
@@ -582,8 +582,8 @@ static void a_server_refuses_tickets(void **state)
 static void tickets_without_end_break_the_stream(void **state)
 {
 	struct fixture *x = *state;
-	uint8_t big[16000] = { 4, 0, (sizeof(big) - 4) >> 8, (sizeof(big) - 4) & 0xff, 0, 0, 14, 16, 1, 2, 3, 4, 1, 0,
-			       (sizeof(big) - 18) >> 8, (sizeof(big) - 18) & 0xff };
+	uint8_t big[16000] = { 4, 0, (sizeof(big) - 4) >> 8,  (sizeof(big) - 4) & 0xff, 0, 0, 14, 16, 1, 2, 3, 4,
+			       1, 0, (sizeof(big) - 18) >> 8, (sizeof(big) - 18) & 0xff };
 	struct buf wire = { 0 };
 
 	open_stream(x, (struct bytes){ NULL, 0 });
@@ -807,7 +807,10 @@ static void full_records_pass_in_both_directions(void **state)
 	buf_release(&plain);
 }
 
-#define TEST_WITH(t, set_up_way) { #t " with " #set_up_way, t, set_up_way, tear_down, NULL }
+#define TEST_WITH(t, set_up_way)                                                                                       \
+	{                                                                                                              \
+#t " with " #set_up_way, t, set_up_way, tear_down, NULL                                                \
+	}
 /* For a peer that is a server, or may be. */
 #define test_as_client(t) TEST_WITH(t, set_up_own), TEST_WITH(t, set_up_libssl_client)
 #define test_as_server(t) TEST_WITH(t, set_up_own), TEST_WITH(t, set_up_libssl_server)

@@ -7,8 +7,7 @@
 
 #define VECTORS "as.txt"
 
-static const char runtime_data[] =
-	"{\"pubkey-hash\":\"ggFYIFzSUvsM6JMkNvr4zNEECYG4nuSta5/p4qK35xqssnzT\"}";
+static const char runtime_data[] = "{\"pubkey-hash\":\"ggFYIFzSUvsM6JMkNvr4zNEECYG4nuSta5/p4qK35xqssnzT\"}";
 #define REPORT "P2nkspuzxoWBSSBIU8rpKM2Bc41rmMQvTBCx2VUCx8ytVkqC3FAl6WNSNFHYdM2K"
 static const char two_members[] = "{\"svn\":\"1\",\"report_data\":\"" REPORT "\"}";
 static const char four_members[] =
@@ -100,7 +99,8 @@ static void additional_evidence_becomes_entries_of_the_newer_layout_only(void **
 	buf_clear(&got);
 	assert_int_equal(as_grpc_format(AS_V1_6_0, &ev, &policies, &got, &e), 0);
 	assert_true(bytes_find(buf_bytes(&got), bytes_str("sampledevice")) > 0);
-	assert_true(bytes_find(buf_bytes(&got), bytes_str("\x1a\x03" "e30")) > 0);
+	assert_true(bytes_find(buf_bytes(&got), bytes_str("\x1a\x03"
+							  "e30")) > 0);
 	buf_release(&got);
 	buf_release(&want);
 	coco_evidence_release(&ev);
@@ -174,8 +174,9 @@ static void a_rest_answer_is_taken_verbatim(void **state)
 
 static void a_rest_answer_that_is_no_token_is_malformed(void **state)
 {
-	static const char *const bodies[] = { "", "hello", "a.b", "a.b.c.d", "a.b.c\n", " a.b.c",
-					      "{\"token\":\"a.b.c\"}", "a.b.c=" };
+	static const char *const bodies[] = {
+		"", "hello", "a.b", "a.b.c.d", "a.b.c\n", " a.b.c", "{\"token\":\"a.b.c\"}", "a.b.c="
+	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
@@ -224,11 +225,9 @@ static void a_missing_tee_asks_for_the_older_layout(void **state)
 	enum reason reason;
 
 	(void)state;
-	parse_rest(400, "Json deserialize error: missing field `tee` at line 1 column 520", &answer,
-		   &reason);
+	parse_rest(400, "Json deserialize error: missing field `tee` at line 1 column 520", &answer, &reason);
 	assert_true(answer.other_layout);
-	parse_rest(400, "Json deserialize error: missing field `verification_requests` at line 1", &answer,
-		   &reason);
+	parse_rest(400, "Json deserialize error: missing field `verification_requests` at line 1", &answer, &reason);
 	assert_false(answer.other_layout);
 	parse_rest(400, "missing field tee", &answer, &reason);
 	assert_false(answer.other_layout);
@@ -255,8 +254,7 @@ static void what_the_service_says_is_cut_and_made_printable(void **state)
 
 #define GRPC_HEAD "HTTP/2 200 \r\ncontent-type: application/grpc\r\n"
 
-static int parse_grpc(const char *headers, struct bytes body, struct as_answer *out, enum reason *reason,
-		      struct err *e)
+static int parse_grpc(const char *headers, struct bytes body, struct as_answer *out, enum reason *reason, struct err *e)
 {
 	struct http_reply reply = { .status = 200, .body = body, .headers = bytes_str(headers) };
 
@@ -272,8 +270,8 @@ static void a_grpc_answer_brings_the_token(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(parse_grpc(GRPC_HEAD "\r\ngrpc-status: 0\r\n",
-				    bytes_of(good_message, sizeof(good_message)), &answer, &reason, &e),
+	assert_int_equal(parse_grpc(GRPC_HEAD "\r\ngrpc-status: 0\r\n", bytes_of(good_message, sizeof(good_message)),
+				    &answer, &reason, &e),
 			 0);
 	assert_bytes_equal(buf_bytes(&answer.token), bytes_str("a.b.c"));
 	buf_release(&answer.token);
@@ -291,25 +289,25 @@ static void a_grpc_answer_that_is_not_whole_is_malformed(void **state)
 	for (size_t len = 0; len <= sizeof(longer); len++) {
 		if (len == sizeof(good_message))
 			continue;
-		assert_int_equal(parse_grpc(GRPC_HEAD "grpc-status: 0\r\n", bytes_of(longer, len), &answer,
-					    &reason, &e),
-				 -1);
+		assert_int_equal(
+			parse_grpc(GRPC_HEAD "grpc-status: 0\r\n", bytes_of(longer, len), &answer, &reason, &e), -1);
 		assert_int_equal(reason, REASON_AS_MALFORMED);
 	}
 	longer[0] = 1; /* compressed */
-	assert_int_equal(parse_grpc(GRPC_HEAD "grpc-status: 0\r\n", bytes_of(longer, sizeof(good_message)),
-				    &answer, &reason, &e),
+	assert_int_equal(parse_grpc(GRPC_HEAD "grpc-status: 0\r\n", bytes_of(longer, sizeof(good_message)), &answer,
+				    &reason, &e),
 			 -1);
 	assert_int_equal(reason, REASON_AS_MALFORMED);
 }
 
 static void a_grpc_answer_needs_its_status_and_its_type(void **state)
 {
-	static const char *const heads[] = {
-		GRPC_HEAD, GRPC_HEAD "grpc-status: \r\n", GRPC_HEAD "grpc-status: x\r\n",
-		GRPC_HEAD "grpc-status: 000\r\n", "HTTP/2 200\r\ngrpc-status: 0\r\n",
-		"HTTP/2 200\r\ncontent-type: text/html\r\ngrpc-status: 0\r\n"
-	};
+	static const char *const heads[] = { GRPC_HEAD,
+					     GRPC_HEAD "grpc-status: \r\n",
+					     GRPC_HEAD "grpc-status: x\r\n",
+					     GRPC_HEAD "grpc-status: 000\r\n",
+					     "HTTP/2 200\r\ngrpc-status: 0\r\n",
+					     "HTTP/2 200\r\ncontent-type: text/html\r\ngrpc-status: 0\r\n" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
@@ -317,9 +315,8 @@ static void a_grpc_answer_needs_its_status_and_its_type(void **state)
 		enum reason reason;
 		struct err e;
 
-		assert_int_equal(parse_grpc(heads[i], bytes_of(good_message, sizeof(good_message)), &answer,
-					    &reason, &e),
-				 -1);
+		assert_int_equal(
+			parse_grpc(heads[i], bytes_of(good_message, sizeof(good_message)), &answer, &reason, &e), -1);
 		assert_int_equal(reason, REASON_AS_MALFORMED);
 	}
 }

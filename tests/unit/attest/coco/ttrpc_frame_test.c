@@ -9,8 +9,7 @@
 #define VECTORS "ttrpc.txt"
 #define SERVICE "attestation_agent.AttestationAgentService"
 
-static const char runtime_data[] =
-	"{\"pubkey-hash\":\"ggFYIFzSUvsM6JMkNvr4zNEECYG4nuSta5/p4qK35xqssnzT\"}";
+static const char runtime_data[] = "{\"pubkey-hash\":\"ggFYIFzSUvsM6JMkNvr4zNEECYG4nuSta5/p4qK35xqssnzT\"}";
 
 static void check_request(const char *vector, uint32_t stream, const char *method, struct bytes payload)
 {
@@ -78,8 +77,7 @@ static void a_request_is_read_as_it_was_written(void **state)
 	buf_release(&frame);
 }
 
-static void check_response(const char *vector, uint32_t stream, int code, const char *message,
-			   size_t payload_len)
+static void check_response(const char *vector, uint32_t stream, int code, const char *message, size_t payload_len)
 {
 	struct ttrpc_response r;
 	struct ttrpc_header h;
@@ -95,8 +93,7 @@ static void check_response(const char *vector, uint32_t stream, int code, const 
 	assert_int_equal(r.code, code);
 	assert_string_equal(r.message, message);
 	assert_int_equal(r.payload.len, payload_len);
-	assert_int_equal(ttrpc_response_format(stream, code, message, buf_bytes(&r.payload), &again, &e),
-			 0);
+	assert_int_equal(ttrpc_response_format(stream, code, message, buf_bytes(&r.payload), &again, &e), 0);
 	assert_bytes_equal(buf_bytes(&again), buf_bytes(&frame));
 	ttrpc_response_release(&r);
 	buf_release(&frame);
@@ -109,8 +106,7 @@ static void responses_are_read_and_written_as_in_the_dumps(void **state)
 	check_response("get_evidence_response", 1, TTRPC_OK, "", 94);
 	check_response("get_tee_type_response", 3, TTRPC_OK, "", 8);
 	check_response("get_additional_empty", 5, TTRPC_OK, "", 0);
-	check_response("get_additional_unimplemented", 5, TTRPC_UNIMPLEMENTED,
-		       "GetAdditionalEvidence method", 0);
+	check_response("get_additional_unimplemented", 5, TTRPC_UNIMPLEMENTED, "GetAdditionalEvidence method", 0);
 	check_response("get_evidence_failure", 1, TTRPC_INTERNAL,
 		       "[ERROR:attestation-agent] AA-KBC get evidence failed", 0);
 }

@@ -27,8 +27,7 @@ static unsigned answers; /* of all callers */
 static struct agent_request held[CALLS];
 static unsigned held_count;
 
-static void on_answered(struct ttrpc_events *self, const struct bytes *payload, int code,
-			const struct err *why)
+static void on_answered(struct ttrpc_events *self, const struct bytes *payload, int code, const struct err *why)
 {
 	struct caller *c = container_of(self, struct caller, events);
 
@@ -49,11 +48,11 @@ static void begin_call(unsigned i, const char *method, unsigned timeout_ms)
 	struct err e;
 
 	c->events.answered = on_answered;
-	c->call = ttrpc_call(client,
-			     &(struct ttrpc_request){ .service = "s", .method = method,
-						      .payload = bytes_str(method),
-						      .timeout_ms = timeout_ms },
-			     &c->events, &e);
+	c->call = ttrpc_call(
+		client,
+		&(struct ttrpc_request){
+			.service = "s", .method = method, .payload = bytes_str(method), .timeout_ms = timeout_ms },
+		&c->events, &e);
 	assert_non_null(c->call);
 }
 
@@ -350,9 +349,7 @@ static void send_in_pieces(struct agent *a, struct agent_request *req)
 	struct err e;
 
 	(void)a;
-	assert_int_equal(ttrpc_response_format(req->stream, 0, "", buf_bytes(&req->in.payload), &frame,
-					       &e),
-			 0);
+	assert_int_equal(ttrpc_response_format(req->stream, 0, "", buf_bytes(&req->in.payload), &frame, &e), 0);
 	for (size_t i = 0; i < frame.len; i++) {
 		agent_send(req->conn, bytes_of(frame.data + i, 1));
 		if (i == 4 || i == 11)
