@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_help - tng help and tng --version. */
-#include <curl/curl.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "cmd.h"
 #include "crypto/aead.h"
 #include "crypto/ossl.h"
+#include "http/curl.h"
 
 static const char overview[] =
 	"tng - Trusted Network Gateway\n"
@@ -145,7 +145,10 @@ int cmd_version(void)
 	printf("tng %s\n", TNG_VERSION);
 	printf("%s\n", ossl_version());
 	printf("nghttp2 %s\n", nghttp2_version(0)->version_str);
-	printf("libcurl %s\n", curl_version_info(CURLVERSION_NOW)->version);
+	if (curl_load(&e) == 0)
+		printf("libcurl %s\n", curl.version_info(CURLVERSION_NOW)->version);
+	else
+		printf("no libcurl: %s\n", e.text);
 	if (aead_select("auto", &e) == 0)
 		printf("AES-GCM by %s\n", aead_description());
 	return 0;

@@ -5,15 +5,12 @@
 #include "crypto/aead.h"
 #include "crypto/tls.h"
 #include "gateway/gateway.h"
-#include "http/client.h"
 
 static int init_libraries(const struct config *c, struct err *e)
 {
 	if (!tls_init_budget(c->limits.handshake_memory))
 		log_warn("limits.handshake_memory counts certificates only: libcrypto was in use before tng");
-	if (aead_select(c->aead, e) < 0)
-		return -1;
-	return http_init(e);
+	return aead_select(c->aead, e);
 }
 
 int cmd_launch(struct config *c)

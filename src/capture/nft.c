@@ -7,12 +7,13 @@
  */
 #include "capture/nft.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <nftables/libnftables.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/dynlib.h"
 
 #define REASON_MAX 120
 
@@ -39,10 +40,7 @@ static struct err load_error;
 
 static void load_library(void)
 {
-	const struct {
-		const char *name;
-		void *to;
-	} functions[] = {
+	const struct dynlib_function functions[] = {
 		{ "nft_ctx_new", &library.ctx_new },
 		{ "nft_ctx_free", &library.ctx_free },
 		{ "nft_ctx_buffer_output", &library.buffer_output },
@@ -52,23 +50,10 @@ static void load_library(void)
 		{ "nft_ctx_output_set_flags", &library.set_flags },
 		{ "nft_run_cmd_from_buffer", &library.run },
 	};
-	void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	const char *why;
 
-	for (size_t i = 0; handle != NULL && i < ARRAY_SIZE(functions); i++) {
-		void *function = dlsym(handle, functions[i].name);
-
-		if (function == NULL)
-			handle = NULL;
-		else
-			memcpy(functions[i].to, &function, sizeof(function));
-	}
-	if (handle != NULL)
-		return;
-	why = dlerror();
-	err_set(&load_error, ERR_SYSTEM,
-		"nftables: %s; install it (Debian: libnftables1), or write \"interception\": {\"backend\": \"iptables\"}",
-		why == NULL ? LIBRARY " is not as expected" : why);
+	if (dynlib_load(LIBRARY, functions, ARRAY_SIZE(functions), &load_error) < 0)
+		err_wrap(&load_error, "nftables cannot be used; install it (Debian: libnftables1), or write "
+				      "\"interception\": {\"backend\": \"iptables\"}");
 }
 
 /* ---- sessions ---- */

@@ -14,10 +14,9 @@
 #include "http/client.h"
 
 #include "base/clock.h"
+#include "http/curl.h"
 #include "io/loop.h"
 
-#include <curl/curl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -58,23 +57,6 @@ struct http_call {
 	char error[CURL_ERROR_SIZE];
 };
 
-static CURLcode init_result;
-
-static void init_process(void)
-{
-	init_result = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-int http_init(struct err *e)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, init_process);
-	if (init_result != CURLE_OK)
-		return err_set(e, ERR_SYSTEM, "libcurl: %s", curl_easy_strerror(init_result));
-	return 0;
-}
-
 static struct bytes trim(struct bytes b)
 {
 	while (b.len > 0 && (b.data[0] == ' ' || b.data[0] == '\t'))
@@ -103,6 +85,22 @@ struct bytes http_reply_header(const struct http_reply *r, const char *name)
 	return found;
 }
 
+/* The compiler cannot check what follows an option: its type is in these names. */
+static void set_number(CURL *easy, CURLoption option, long value)
+{
+	curl.easy_setopt(easy, option, value);
+}
+
+static void set_text(CURL *easy, CURLoption option, const char *value)
+{
+	curl.easy_setopt(easy, option, value);
+}
+
+static void set_pointer(CURL *easy, CURLoption option, void *value)
+{
+	curl.easy_setopt(easy, option, value);
+}
+
 /* Takes the call out of everything. */
 static void call_free(struct http_call *call)
 {
@@ -112,10 +110,10 @@ static void call_free(struct http_call *call)
 	task_cancel(&call->end_refused);
 	if (call->easy != NULL) {
 		if (c->multi != NULL)
-			curl_multi_remove_handle(c->multi, call->easy);
-		curl_easy_cleanup(call->easy);
+			curl.multi_remove_handle(c->multi, call->easy);
+		curl.easy_cleanup(call->easy);
 	}
-	curl_slist_free_all(call->headers);
+	curl.slist_free_all(call->headers);
 	buf_release_secret(&call->body);
 	buf_release(&call->reply_body);
 	buf_release(&call->reply_headers);
@@ -157,7 +155,7 @@ static void describe_failure(const struct http_call *call, CURLcode code, struct
 	/* What is no HTTP at all is HTTP/0.9 for libcurl, which is not supported. */
 	if (code == CURLE_UNSUPPORTED_PROTOCOL && call->error[0] == 'R')
 		code = CURLE_WEIRD_SERVER_REPLY;
-	err_set(e, kind_of(code), "%s", call->error[0] != '\0' ? call->error : curl_easy_strerror(code));
+	err_set(e, kind_of(code), "%s", call->error[0] != '\0' ? call->error : curl.easy_strerror(code));
 }
 
 /* Was this the fate of a kept connection rather than the service's answer? */
@@ -165,7 +163,7 @@ static bool connection_was_stale(const struct http_call *call, CURLcode code, lo
 {
 	long new_connections = 0;
 
-	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
+	curl.easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
 	if (call->retried || new_connections > 0)
 		return false;
 	switch (code) {
@@ -186,13 +184,13 @@ static bool retry(struct http_call *call)
 
 	if (now >= call->deadline_ms)
 		return false;
-	curl_multi_remove_handle(call->client->multi, call->easy);
+	curl.multi_remove_handle(call->client->multi, call->easy);
 	buf_clear(&call->reply_body);
 	buf_clear(&call->reply_headers);
 	call->retried = true;
-	curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
-	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)(call->deadline_ms - now));
-	return curl_multi_add_handle(call->client->multi, call->easy) == CURLM_OK;
+	set_number(call->easy, CURLOPT_FRESH_CONNECT, 1);
+	set_number(call->easy, CURLOPT_TIMEOUT_MS, (long)(call->deadline_ms - now));
+	return curl.multi_add_handle(call->client->multi, call->easy) == CURLM_OK;
 }
 
 static void end_call(struct http_call *call, CURLcode code)
@@ -202,7 +200,7 @@ static void end_call(struct http_call *call, CURLcode code)
 	long status = 0;
 	struct err e;
 
-	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl.easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (connection_was_stale(call, code, status) && retry(call))
 		return;
 	if (code != CURLE_OK) {
@@ -230,14 +228,14 @@ static void end_finished(struct http_client *c)
 	int left;
 
 	while (c->multi != NULL) {
-		CURLMsg *message = curl_multi_info_read(c->multi, &left);
+		CURLMsg *message = curl.multi_info_read(c->multi, &left);
 		struct http_call *call = NULL;
 
 		if (message == NULL)
 			break;
 		if (message->msg != CURLMSG_DONE)
 			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+		curl.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
 		end_call(call, message->data.result);
 	}
 }
@@ -248,7 +246,7 @@ static void drive(struct http_client *c, curl_socket_t fd, int events)
 
 	if (c->multi == NULL)
 		return;
-	curl_multi_socket_action(c->multi, fd, events, &running);
+	curl.multi_socket_action(c->multi, fd, events, &running);
 	end_finished(c);
 }
 
@@ -293,7 +291,7 @@ static int watch_socket(struct http_client *c, curl_socket_t fd, int what, struc
 		free(s);
 		return -1;
 	}
-	curl_multi_assign(c->multi, fd, s);
+	curl.multi_assign(c->multi, fd, s);
 	return 0;
 }
 
@@ -327,7 +325,7 @@ static void close_multi(struct http_client *c)
 {
 	if (c->multi == NULL)
 		return;
-	curl_multi_cleanup(c->multi);
+	curl.multi_cleanup(c->multi);
 	c->multi = NULL;
 	timer_cancel(c->loop, &c->timer);
 	timer_cancel(c->loop, &c->idle);
@@ -345,15 +343,15 @@ static int open_multi(struct http_client *c, struct err *e)
 {
 	if (c->multi != NULL)
 		return 0;
-	c->multi = curl_multi_init();
+	c->multi = curl.multi_init();
 	if (c->multi == NULL)
 		return err_set(e, ERR_SYSTEM, "curl_multi_init");
-	curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
-	curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
-	curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, KEPT_CONNECTIONS);
-	curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+	curl.multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl.multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
+	curl.multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl.multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
+	curl.multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, KEPT_CONNECTIONS);
+	curl.multi_setopt(c->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
 	return 0;
 }
 
@@ -400,18 +398,18 @@ static bool is_clean(const char *text, bool is_name)
 /* libcurl spells a header without a value "Name;", and adds some of its own unless told not to. */
 static int add_headers(struct http_call *call, const struct http_request *req, struct err *e)
 {
-	struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+	struct curl_slist *list = curl.slist_append(NULL, "Expect:");
 
 	for (size_t i = 0; i < req->header_count; i++) {
 		const struct http_header *h = &req->headers[i];
 		char *line;
 
 		if (h->name[0] == '\0' || !is_clean(h->name, true) || !is_clean(h->value, false)) {
-			curl_slist_free_all(list);
+			curl.slist_free_all(list);
 			return err_set(e, ERR_CONFIG, "%s cannot be sent as an HTTP header", h->name);
 		}
 		line = h->value[0] == '\0' ? mem_format("%s;", h->name) : mem_format("%s: %s", h->name, h->value);
-		list = curl_slist_append(list, line);
+		list = curl.slist_append(list, line);
 		free(line);
 	}
 	call->headers = list;
@@ -431,38 +429,38 @@ static void set_options(struct http_call *call, const struct http_request *req)
 {
 	CURL *easy = call->easy;
 
-	curl_easy_setopt(easy, CURLOPT_URL, req->url);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version_of(req));
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "tng/" TNG_VERSION);
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)req->connect_timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)req->timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, KEEP_CONNECTION_S);
+	set_text(easy, CURLOPT_URL, req->url);
+	set_text(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	set_number(easy, CURLOPT_HTTP_VERSION, version_of(req));
+	set_pointer(easy, CURLOPT_HTTPHEADER, call->headers);
+	set_text(easy, CURLOPT_USERAGENT, "tng/" TNG_VERSION);
+	set_number(easy, CURLOPT_FOLLOWLOCATION, 0);
+	set_number(easy, CURLOPT_CONNECTTIMEOUT_MS, req->connect_timeout_ms);
+	set_number(easy, CURLOPT_TIMEOUT_MS, req->timeout_ms);
+	set_number(easy, CURLOPT_MAXAGE_CONN, KEEP_CONNECTION_S);
 	/* No signals in a process with threads; and do not wait for a name server when a call ends. */
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-	curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
-	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
-	curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+	set_number(easy, CURLOPT_NOSIGNAL, 1);
+	set_number(easy, CURLOPT_QUICK_EXIT, 1);
+	curl.easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	set_pointer(easy, CURLOPT_WRITEDATA, call);
+	curl.easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+	set_pointer(easy, CURLOPT_HEADERDATA, call);
+	set_pointer(easy, CURLOPT_ERRORBUFFER, call->error);
+	set_pointer(easy, CURLOPT_PRIVATE, call);
 	if (req->post) {
-		curl_easy_setopt(easy, CURLOPT_POST, 1L);
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, buf_str(&call->body));
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
+		set_number(easy, CURLOPT_POST, 1);
+		set_text(easy, CURLOPT_POSTFIELDS, buf_str(&call->body));
+		curl.easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
 	}
 	if (req->direct)
-		curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+		set_text(easy, CURLOPT_NOPROXY, "*");
 	if (req->protocol == HTTP_2) {
 		/* A proxy would translate to HTTP/1.1. */
-		curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
-		curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+		set_number(easy, CURLOPT_HTTPPROXYTUNNEL, 1);
+		set_number(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
 		/* libcurl 7.88 fails with CURLE_HTTP2 when it uses such a connection twice. */
-		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
-		curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+		set_number(easy, CURLOPT_FRESH_CONNECT, 1);
+		set_number(easy, CURLOPT_FORBID_REUSE, 1);
 	}
 }
 
@@ -470,12 +468,12 @@ static int start(struct http_call *call, const struct http_request *req, struct 
 {
 	if (open_multi(call->client, e) < 0 || add_headers(call, req, e) < 0)
 		return -1;
-	call->easy = curl_easy_init();
+	call->easy = curl.easy_init();
 	if (call->easy == NULL)
 		return err_set(e, ERR_SYSTEM, "curl_easy_init");
 	buf_append_bytes(&call->body, req->body);
 	set_options(call, req);
-	if (curl_multi_add_handle(call->client->multi, call->easy) != CURLM_OK)
+	if (curl.multi_add_handle(call->client->multi, call->easy) != CURLM_OK)
 		return err_set(e, ERR_SYSTEM, "curl_multi_add_handle");
 	return 0;
 }
@@ -494,7 +492,7 @@ struct http_client *http_client_new(struct loop *l, struct err *e)
 {
 	struct http_client *c;
 
-	if (http_init(e) < 0)
+	if (curl_load(e) < 0)
 		return NULL;
 	c = mem_new_of(struct http_client);
 	c->loop = l;

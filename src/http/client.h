@@ -8,7 +8,7 @@
  * for each request. No redirect is followed: a service that has moved is the operator's to configure.
  * Proxies are taken from the environment, as libcurl does, unless direct is set.
  *
- * Threads: all calls and callbacks on the loop's; http_init() before there are threads.
+ * Threads: all calls and callbacks on the loop's.
  */
 #pragma once
 
@@ -20,9 +20,6 @@
 struct http_call;
 struct http_client;
 struct loop;
-
-/* Once for the process, before it has threads. More calls do nothing. */
-int http_init(struct err *e) MUST_CHECK;
 
 struct http_header {
 	const char *name;
@@ -62,6 +59,7 @@ struct http_events {
 	void (*ended)(struct http_events *self, const struct http_reply *reply, const struct err *why);
 };
 
+/* NULL and e where libcurl cannot be loaded. */
 struct http_client *http_client_new(struct loop *l, struct err *e);
 
 /* Cancels all requests. Not from inside ended. */

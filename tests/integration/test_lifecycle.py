@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness import ports
-from harness.gateway import entry
+from harness.gateway import entry, run_launch
 from harness.services import ask, expect_closed, expect_reset, is_quiet, receive
 from harness.wait import listening_ports, until
 
@@ -164,3 +164,27 @@ def test_the_level_of_the_log(ingress):
     loud = ingress(9, env={"RUST_LOG": "nonsense=loud"}, wait=None)
     loud.wait_line("ready: ")
     assert loud.has_line(r"WARN .*(RUST_LOG|nonsense)")
+
+
+# ---- libraries that are loaded when they are needed ----
+
+def shadowed(folder, library):
+    """An environment in which a library cannot be loaded."""
+    (folder / library).write_bytes(b"")
+    return {"LD_LIBRARY_PATH": str(folder)}
+
+
+ASKS = {"as_addr": "http://127.0.0.1:9/", "policy_ids": ["default"]}
+
+
+def test_without_libcurl_a_gateway_that_asks_nobody_starts(tmp_path, ingress):
+    near = ingress(9, env=shadowed(tmp_path, "libcurl.so.4"))
+    assert near.stop() == 0
+
+
+def test_without_libcurl_a_gateway_that_asks_a_service_does_not_start(tmp_path):
+    config = {"add_ingress": [entry(ports.free_port(), 9, verify=ASKS)]}
+    done = run_launch(config, env=shadowed(tmp_path, "libcurl.so.4"))
+    assert done.returncode == 1
+    assert "add_ingress[0].verify: attestation services are asked by libcurl, which cannot be loaded" in done.stderr
+    assert "libcurl4" in done.stderr, "what to do"
