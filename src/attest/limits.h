@@ -16,5 +16,5 @@
  * Requests for a verdict at a time to the service of one verifier. Each may hold a connection, so no more
  * than a quarter of the descriptors that the process may have.
  */
-#define ATTEST_FLIGHTS_MAX 256
-#define ATTEST_FLIGHTS_FD_SHARE 4
+#define ATTEST_REQUESTS_MAX 256
+#define ATTEST_REQUESTS_FD_SHARE 4

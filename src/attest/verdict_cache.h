@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * verdict_cache - accepted verdicts by a hash of all that they rest on. See verifier.h.
+ * verdict_cache - accepted verdicts by a hash of all that they rest on (verdict_key.h).
  *
  * The oldest entry makes room for a new one; one that has expired is forgotten when it is asked for.
  *
@@ -8,9 +8,16 @@
  */
 #pragma once
 
-#include "attest/verifier.h"
+#include <stddef.h>
 
-#define VERDICT_KEY_LEN 32
+#include "attest/verdict.h"
+#include "attest/verdict_key.h"
+
+struct verdict_cache;
+
+/* Bounded, shared by all verifiers of the process. */
+struct verdict_cache *verdict_cache_new(size_t entries);
+void verdict_cache_free(struct verdict_cache *c);
 
 /* true and a copy if there is one that is valid at now_ms. */
 bool verdict_cache_get(struct verdict_cache *c, const uint8_t key[VERDICT_KEY_LEN], uint64_t now_ms,

@@ -3,10 +3,9 @@
  * verifier - a verdict on the certificate of a peer that has proved to hold its key.
  *
  * Verdicts are cached for all workers by SHA-256 of the whole certificate together with everything that the
- * decision rests on (service, policies, anchors, headers, model, binding): the lifetime is the smaller of
- * the token's expiry and verdict_max_age. Refusals are told to those who wait and forgotten. Callers that
- * ask for the same verdict at the same time share one call. Calls run on the attestation loop, never on a
- * worker.
+ * decision rests on (verdict_key.h): the lifetime is the smaller of the token's expiry and verdict_max_age.
+ * Refusals are told to those who wait and forgotten. Callers that ask for the same verdict at the same time
+ * share one judgement (judge.h), which runs on the attestation loop, never on a worker.
  *
  * Threads: new, start and free on the attestation loop or while it is not running; the rest from any.
  */
@@ -15,32 +14,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "attest/verdict.h"
 #include "base/bytes.h"
-#include "base/err.h"
 #include "config/config.h"
-#include "metrics/reason.h"
 
 struct loop;
 struct verifier;
 struct verify_call;
 struct verdict_cache;
-
-struct verdict {
-	bool accepted;
-	enum reason reason; /* why not */
-	struct err why;
-	/*
-	 * Monotonic; accepted only. Counted from when the service was asked, so it may have passed when
-	 * the service was slow: the verdict is then good for the connection that asked, and no other.
-	 */
-	uint64_t expires_ms;
-	char tee[32];	 /* what the peer runs on, e.g. "tdx"; accepted only */
-	char policy[96]; /* the policy ids that the token names, for the log */
-};
-
-/* Bounded, shared by all verifiers of the process. */
-struct verdict_cache *verdict_cache_new(size_t entries);
-void verdict_cache_free(struct verdict_cache *c);
 
 /* keeps conf and cache. Fails for anchors that cannot be read. */
 struct verifier *verifier_new(struct loop *loop, const struct verify_conf *conf, enum binding binding,

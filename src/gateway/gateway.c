@@ -29,6 +29,7 @@
 
 #include "attest/attester.h"
 #include "attest/identity.h"
+#include "attest/verdict_cache.h"
 #include "attest/verifier.h"
 #include "base/log.h"
 #include "crypto/aead.h"

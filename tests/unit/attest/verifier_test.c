@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* verifier - verdicts of services that the test plays, single flights, the cache and trust anchors. */
+/* verifier - single flights, the cache, and callers on many threads, with a service that the test plays. */
 #include "../vectors.h"
 
+#include "attest/verdict_cache.h"
 #include "attest/verifier.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -11,8 +12,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #define DEADLINE_MS 10000
 #define CALLS 1000
@@ -124,11 +123,11 @@ static struct verifier *open_named(const struct verify_conf *c, enum binding bin
 	return v;
 }
 
-static void set_conf(enum as_type type)
+static void set_conf(void)
 {
 	conf = (struct verify_conf){
 		.model = MODEL_BACKGROUND_CHECK,
-		.as = { .type = type,
+		.as = { .type = AS_RESTFUL,
 			.addr = service.web.url,
 			.policy_ids = { policy_items, 1 },
 			.connect_timeout_ms = 2000,
@@ -142,28 +141,17 @@ static void open_verifier(void)
 	verifier = open_named(&conf, BINDING_CURRENT, "add_ingress[0]");
 }
 
-static int set_up_with(void (*start)(struct service *, struct loop *, const struct mint *), enum as_type type)
+static int set_up(void **state)
 {
 	struct err e;
 
+	(void)state;
 	loop = loop_new(&e);
-	start(&service, loop, mint);
+	service_start(&service, loop, mint);
 	cache = verdict_cache_new(100);
 	peer_init(&peer, BINDING_CURRENT);
-	set_conf(type);
+	set_conf();
 	return 0;
-}
-
-static int set_up(void **state)
-{
-	(void)state;
-	return set_up_with(service_start, AS_RESTFUL);
-}
-
-static int set_up_grpc(void **state)
-{
-	(void)state;
-	return set_up_with(service_start_grpc, AS_GRPC);
 }
 
 static int tear_down(void **state)
@@ -179,8 +167,6 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* ---- one verdict ---- */
-
 static void a_background_check_is_accepted_and_cached(void **state)
 {
 	(void)state;
@@ -194,181 +180,6 @@ static void a_background_check_is_accepted_and_cached(void **state)
 	assert_accepted(verifier, &peer);
 	assert_int_equal(service.evaluations, 1);
 	assert_int_equal(service.certificates, 1);
-}
-
-static void an_ear_token_is_accepted(void **state)
-{
-	(void)state;
-	service.token.form = TOKEN_EAR;
-	open_verifier();
-	assert_accepted(verifier, &peer);
-}
-
-static void evidence_of_a_mebibyte_is_judged_like_any_other(void **state)
-{
-	struct buf *text = &peer.evidence.evidence;
-	struct buf large = { 0 };
-
-	(void)state;
-	buf_append_str(&large, "{\"pad\":\"");
-	for (int i = 0; i < 65536; i++)
-		buf_append_str(&large, "0123456789abcdef");
-	buf_append_str(&large, "\",");
-	buf_append(&large, text->data + 1, text->len - 1);
-	buf_release(text);
-	*text = large;
-	peer_certify_evidence(&peer, BINDING_CURRENT);
-	assert_true(peer.cert_der.len > 1 << 20);
-	open_verifier();
-	assert_accepted(verifier, &peer);
-}
-
-static void a_service_of_1_5_2_is_asked_in_its_own_layout(void **state)
-{
-	(void)state;
-	service.mode = SERVICE_OLD_LAYOUT;
-	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_int_equal(service.evaluations, 2);
-}
-
-static void headers_go_with_every_request(void **state)
-{
-	struct header_conf headers[] = { { "Authorization", "Bearer abc" } };
-
-	(void)state;
-	conf.as.headers = headers;
-	conf.as.header_count = 1;
-	service.no_certificates = true;
-	open_verifier();
-	assert_true(run_until_count(loop, &service.certificates, 1, DEADLINE_MS));
-	assert_non_null(strstr(service.last_head, "\nauthorization: Bearer abc\r"));
-	verifier_free(verifier);
-	service.no_certificates = false;
-	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_non_null(strstr(service.last_head, "\nauthorization: Bearer abc\r"));
-	assert_non_null(strstr(service.last_head, "\ncontent-type: application/json\r"));
-}
-
-static void what_the_service_does_wrong_has_a_reason(void **state)
-{
-	(void)state;
-	open_verifier();
-	service.mode = SERVICE_REFUSE;
-	assert_refused(verifier, &peer, REASON_AS_REFUSED);
-	service.mode = SERVICE_GARBAGE;
-	assert_refused(verifier, &peer, REASON_AS_MALFORMED);
-	service.mode = SERVICE_SERVE;
-	service.token.wrong_signature = true;
-	assert_refused(verifier, &peer, REASON_TOKEN_SIGNATURE);
-	service.token = (struct mint_options){ .form = TOKEN_SIMPLE, .expired = true };
-	assert_refused(verifier, &peer, REASON_TOKEN_EXPIRED);
-	service.token = (struct mint_options){ .form = TOKEN_SIMPLE, .wrong_policy = true };
-	assert_refused(verifier, &peer, REASON_TOKEN_POLICY);
-	service.token = (struct mint_options){ .form = TOKEN_SIMPLE };
-	service_stop(&service);
-	assert_refused(verifier, &peer, REASON_AS_UNAVAILABLE);
-	assert_false(is_cached(verifier, &peer));
-}
-
-static void a_service_that_hangs_runs_out_of_time(void **state)
-{
-	(void)state;
-	conf.as.timeout_ms = 500;
-	open_verifier();
-	service.mode = SERVICE_HOLD;
-	assert_refused(verifier, &peer, REASON_AS_TIMEOUT);
-}
-
-/* ---- local checks ---- */
-
-static void a_certificate_that_is_none_is_refused_without_a_call(void **state)
-{
-	struct buf der = { 0 };
-
-	(void)state;
-	open_verifier();
-	buf_append_bytes(&der, buf_bytes(&peer.cert_der));
-	peer.cert_der.len /= 2;
-	assert_refused(verifier, &peer, REASON_CERTIFICATE_INVALID);
-	peer.cert_der.len = der.len;
-	peer.cert_der.data[der.len - 1] ^= 1; /* of the signature */
-	assert_refused(verifier, &peer, REASON_CERTIFICATE_INVALID);
-	peer.cert_der.len = 0;
-	assert_refused(verifier, &peer, REASON_CERTIFICATE_INVALID);
-	assert_int_equal(service.evaluations, 0);
-	buf_release(&der);
-}
-
-static void a_certificate_without_evidence_is_refused_without_a_call(void **state)
-{
-	(void)state;
-	open_verifier();
-	peer_certify_extension(&peer, bytes_of(NULL, 0));
-	assert_refused(verifier, &peer, REASON_NO_EVIDENCE);
-	peer_certify_extension(&peer, bytes_str("garbage"));
-	assert_refused(verifier, &peer, REASON_EVIDENCE_INVALID);
-	peer_certify(&peer, EVIDENCE_TAG_COCO, bytes_str("garbage"));
-	assert_refused(verifier, &peer, REASON_EVIDENCE_INVALID);
-	assert_int_equal(service.evaluations, 0);
-}
-
-static void the_other_model_is_refused_without_a_call(void **state)
-{
-	(void)state;
-	open_verifier();
-	peer_certify(&peer, EVIDENCE_TAG_COCO_TOKEN, bytes_str("a.b.c"));
-	assert_refused(verifier, &peer, REASON_MODEL_MISMATCH);
-	peer_certify(&peer, EVIDENCE_TAG_ITA, bytes_str("x"));
-	assert_refused(verifier, &peer, REASON_MODEL_MISMATCH);
-	assert_int_equal(service.evaluations, 0);
-}
-
-static void copied_evidence_is_refused_without_a_call(void **state)
-{
-	struct peer thief;
-
-	(void)state;
-	open_verifier();
-	peer_init(&thief, BINDING_CURRENT);
-	coco_evidence_release(&thief.evidence);
-	thief.evidence = peer.evidence;
-	peer_certify_evidence(&thief, BINDING_CURRENT);
-	thief.evidence = (struct coco_evidence){ 0 };
-	assert_refused(verifier, &thief, REASON_BINDING_MISMATCH);
-	assert_int_equal(service.evaluations, 0);
-	peer_release(&thief);
-}
-
-/* The service is a liar: its token is about another key. */
-static void a_token_for_another_key_is_refused(void **state)
-{
-	(void)state;
-	open_verifier();
-	service.token.wrong_key = true;
-	assert_refused(verifier, &peer, REASON_BINDING_MISMATCH);
-}
-
-static void each_binding_takes_its_own_form_and_both_takes_either(void **state)
-{
-	struct verifier *legacy;
-	struct verifier *both;
-	struct peer old;
-
-	(void)state;
-	peer_init(&old, BINDING_LEGACY);
-	open_verifier();
-	legacy = open_named(&conf, BINDING_LEGACY, "add_ingress[1]");
-	both = open_named(&conf, BINDING_BOTH, "add_ingress[2]");
-	assert_accepted(legacy, &old);
-	assert_accepted(both, &old);
-	assert_accepted(both, &peer);
-	assert_refused(verifier, &old, REASON_BINDING_MISMATCH);
-	assert_refused(legacy, &peer, REASON_BINDING_MISMATCH);
-	verifier_free(legacy);
-	verifier_free(both);
-	peer_release(&old);
 }
 
 /* ---- flights ---- */
@@ -523,69 +334,6 @@ static void a_verifier_can_be_freed_under_its_callers(void **state)
 	service.held_count = 0;
 }
 
-/* ---- the queue ---- */
-
-#define SLOTS 8
-#define PEERS 12
-
-static struct peer crowd[PEERS];
-static struct rlimit old_limit;
-
-static void open_crowded(unsigned timeout_ms)
-{
-	struct rlimit low;
-
-	getrlimit(RLIMIT_NOFILE, &old_limit);
-	low = old_limit;
-	low.rlim_cur = 4 * SLOTS;
-	setrlimit(RLIMIT_NOFILE, &low);
-	conf.as.timeout_ms = timeout_ms;
-	open_verifier();
-	setrlimit(RLIMIT_NOFILE, &old_limit);
-	service.mode = SERVICE_HOLD;
-	for (unsigned i = 0; i < PEERS; i++) {
-		peer_init(&crowd[i], BINDING_CURRENT);
-		check_peer(i, verifier, &crowd[i]);
-	}
-}
-
-static void release_crowd(void)
-{
-	for (unsigned i = 0; i < PEERS; i++)
-		peer_release(&crowd[i]);
-}
-
-static void more_checks_than_slots_wait_in_order(void **state)
-{
-	(void)state;
-	open_crowded(60000);
-	assert_true(run_until_count(loop, &service.held_count, SLOTS, DEADLINE_MS));
-	run_for(loop, 20);
-	assert_int_equal(service.held_count, SLOTS);
-	cancel(SLOTS); /* first in the queue */
-	cancel(0);     /* makes room for the next */
-	assert_true(run_until_count(loop, &service.held_count, SLOTS + 1, DEADLINE_MS));
-	service.held[0] = service.held[SLOTS]; /* the first one's connection is gone */
-	service.held_count = SLOTS;
-	service_release(&service);
-	service.mode = SERVICE_SERVE;
-	assert_true(wait_decided(PEERS - 2));
-	for (unsigned i = 1; i < PEERS; i++)
-		assert_int_equal(callers[i].decided, i != SLOTS);
-	release_crowd();
-}
-
-static void who_waits_too_long_for_a_slot_is_refused(void **state)
-{
-	(void)state;
-	open_crowded(500);
-	assert_true(wait_decided(PEERS));
-	for (unsigned i = 0; i < PEERS; i++)
-		assert_int_equal(callers[i].verdict.reason, REASON_AS_TIMEOUT);
-	service.held_count = 0;
-	release_crowd();
-}
-
 /* ---- the cache ---- */
 
 static void neither_another_key_nor_another_entry_nor_another_policy_profits(void **state)
@@ -625,16 +373,6 @@ static void two_verifiers_with_one_configuration_and_name_agree(void **state)
 	verifier_free(twin);
 }
 
-static void a_verdict_lives_no_longer_than_its_token(void **state)
-{
-	(void)state;
-	service.token.lifetime_s = 20;
-	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_true(callers[0].verdict.expires_ms <= clock_ms() + 20000);
-	assert_true(callers[0].verdict.expires_ms > clock_ms() + 15000);
-}
-
 static void without_an_age_every_check_is_a_call(void **state)
 {
 	(void)state;
@@ -659,253 +397,6 @@ static void after_the_age_the_service_is_asked_again(void **state)
 	while (verifier_cached(verifier, peer.cert_sha256, &verdict))
 		run_for(loop, 20);
 	assert_refused(verifier, &peer, REASON_AS_REFUSED);
-}
-
-/* ---- anchors ---- */
-
-static void while_there_are_no_anchors_nobody_is_asked(void **state)
-{
-	(void)state;
-	service.no_certificates = true;
-	open_verifier();
-	assert_refused(verifier, &peer, REASON_AS_UNAVAILABLE); /* waits for the first fetch */
-	assert_refused(verifier, &peer, REASON_AS_UNAVAILABLE); /* does not wait */
-	assert_int_equal(service.certificates, 1);
-	assert_int_equal(service.evaluations, 0);
-	service.no_certificates = false;
-	assert_true(run_until_count(loop, &service.certificates, 2, DEADLINE_MS));
-	run_for(loop, 20);
-	assert_accepted(verifier, &peer);
-}
-
-static void a_new_signer_is_learned_but_not_at_every_token(void **state)
-{
-	(void)state;
-	open_verifier();
-	assert_accepted(verifier, &peer);
-	service.mint = other_mint;
-	peer_release(&peer);
-	peer_init(&peer, BINDING_CURRENT);
-	forget();
-	for (unsigned i = 0; i < 10; i++)
-		check(i);
-	assert_true(wait_decided(10));
-	for (unsigned i = 0; i < 10; i++)
-		assert_true(callers[i].verdict.accepted);
-	assert_int_equal(service.certificates, 2);
-	peer_release(&peer);
-	peer_init(&peer, BINDING_CURRENT);
-	service.mint = mint;
-	assert_refused(verifier, &peer, REASON_TOKEN_UNTRUSTED);
-	assert_int_equal(service.certificates, 2);
-}
-
-static void an_untrusted_signer_is_refused(void **state)
-{
-	(void)state;
-	service.token.untrusted = true;
-	open_verifier();
-	assert_refused(verifier, &peer, REASON_TOKEN_UNTRUSTED); /* the anchors have just come */
-	assert_int_equal(service.certificates, 1);
-	assert_refused(verifier, &peer, REASON_TOKEN_UNTRUSTED); /* newer ones do not help */
-	assert_int_equal(service.certificates, 2);
-	assert_refused(verifier, &peer, REASON_TOKEN_UNTRUSTED);
-	assert_int_equal(service.certificates, 2);
-}
-
-static void without_endorsement_any_signer_does(void **state)
-{
-	(void)state;
-	service.token.untrusted = true;
-	conf.skip_as_token_cert_verify = true;
-	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_int_equal(service.certificates, 0);
-}
-
-static char *write_file(const struct buf *text)
-{
-	char *path = mem_strdup("/tmp/tng-anchors-XXXXXX");
-	int fd = mkstemp(path);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text->data, text->len), (ssize_t)text->len);
-	close(fd);
-	return path;
-}
-
-static void files_are_anchors_instead_of_the_services_word(void **state)
-{
-	struct buf pem = { 0 };
-	char *paths[1];
-
-	(void)state;
-	mint_ca_pem(other_mint, &pem); /* all certificates of a file count */
-	mint_ca_pem(mint, &pem);
-	paths[0] = write_file(&pem);
-	conf.trusted_certs_paths = (struct string_list){ paths, 1 };
-	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_int_equal(service.certificates, 0);
-	verifier_free(verifier);
-	unlink(paths[0]);
-	free(paths[0]);
-	buf_clear(&pem);
-	mint_ca_pem(other_mint, &pem);
-	paths[0] = write_file(&pem);
-	open_verifier();
-	assert_false(is_cached(verifier, &peer)); /* other anchors */
-	assert_refused(verifier, &peer, REASON_TOKEN_UNTRUSTED);
-	assert_int_equal(service.certificates, 0);
-	unlink(paths[0]);
-	free(paths[0]);
-	buf_release(&pem);
-}
-
-static void expect_refused_conf(void)
-{
-	struct err e;
-
-	assert_null(verifier_new(loop, &conf, BINDING_CURRENT, cache, "x", &e));
-	assert_int_equal(e.kind, ERR_CONFIG);
-}
-
-static void what_would_accept_anything_does_not_start(void **state)
-{
-	char *paths[] = { "/does/not/exist" };
-	struct buf nothing = { 0 };
-
-	(void)state;
-	conf.as.policy_ids.count = 0;
-	expect_refused_conf();
-	set_conf(AS_RESTFUL);
-	conf.as.addr = NULL;
-	expect_refused_conf();
-	conf.model = MODEL_PASSPORT;
-	expect_refused_conf();
-	conf.as.type = AS_GRPC;
-	conf.as.addr = service.web.url;
-	expect_refused_conf();
-	conf.as.type = AS_BUILTIN;
-	expect_refused_conf();
-	set_conf(AS_RESTFUL);
-	conf.verify_signer_transparency = true;
-	expect_refused_conf();
-	set_conf(AS_RESTFUL);
-	conf.trusted_certs_paths = (struct string_list){ paths, 1 };
-	expect_refused_conf();
-	paths[0] = write_file(&nothing);
-	expect_refused_conf();
-	unlink(paths[0]);
-	free(paths[0]);
-}
-
-/* ---- passport ---- */
-
-static void make_token(struct peer *p, struct buf *jwt)
-{
-	struct err e;
-	struct json *evidence = json_parse(buf_bytes(&p->evidence.evidence), JSON_STRICT, &e);
-	struct json *runtime_data = json_parse(buf_bytes(&p->evidence.runtime_data), JSON_STRICT, &e);
-	struct mint_entry entry = {
-		.tee = "sample", .evidence = evidence, .runtime_data = runtime_data, .affirming = true
-	};
-	const char *policies[] = { "default" };
-	struct mint_options o = { .form = TOKEN_EAR,
-				  .now_unix = clock_unix(),
-				  .lifetime_s = 300,
-				  .entries = &entry,
-				  .entry_count = 1,
-				  .policy_ids = policies,
-				  .policy_count = 1 };
-
-	assert_int_equal(mint_token(mint, &o, jwt, &e), 0);
-	json_free(evidence);
-	json_free(runtime_data);
-}
-
-static void a_passport_is_judged_without_the_service(void **state)
-{
-	struct buf jwt = { 0 };
-	struct peer thief;
-
-	(void)state;
-	conf.model = MODEL_PASSPORT;
-	service.token.form = TOKEN_EAR;
-	open_verifier();
-	assert_refused(verifier, &peer, REASON_MODEL_MISMATCH);
-	make_token(&peer, &jwt);
-	peer_certify(&peer, EVIDENCE_TAG_COCO_TOKEN, buf_bytes(&jwt));
-	assert_accepted(verifier, &peer);
-	assert_true(is_cached(verifier, &peer));
-	peer_init(&thief, BINDING_CURRENT);
-	peer_certify(&thief, EVIDENCE_TAG_COCO_TOKEN, buf_bytes(&jwt));
-	assert_refused(verifier, &thief, REASON_BINDING_MISMATCH);
-	peer_certify(&thief, EVIDENCE_TAG_COCO_TOKEN, bytes_str("no token"));
-	assert_refused(verifier, &thief, REASON_TOKEN_INVALID);
-	peer_certify(&thief, EVIDENCE_TAG_COCO_TOKEN, bytes_of(NULL, 0));
-	assert_refused(verifier, &thief, REASON_TOKEN_INVALID);
-	assert_int_equal(service.evaluations, 0);
-	assert_int_equal(service.certificates, 1);
-	peer_release(&thief);
-	buf_release(&jwt);
-}
-
-/* ---- gRPC ---- */
-
-static void over_grpc_the_token_speaks_for_itself(void **state)
-{
-	(void)state;
-	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_int_equal(service.evaluations, 1);
-	assert_int_equal(service.certificates, 0);
-}
-
-static void a_grpc_service_of_1_5_2_is_asked_in_its_own_layout(void **state)
-{
-	(void)state;
-	service.mode = SERVICE_OLD_LAYOUT;
-	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_int_equal(service.evaluations, 2);
-}
-
-static void what_a_grpc_service_does_wrong_has_a_reason(void **state)
-{
-	(void)state;
-	conf.as.timeout_ms = 1000;
-	open_verifier();
-	service.mode = SERVICE_REFUSE;
-	assert_refused(verifier, &peer, REASON_AS_REFUSED);
-	assert_non_null(strstr(callers[0].verdict.why.text, "Attestation evaluation failed"));
-	service.mode = SERVICE_GARBAGE;
-	assert_refused(verifier, &peer, REASON_AS_MALFORMED);
-	service.mode = SERVICE_HOLD;
-	assert_refused(verifier, &peer, REASON_AS_TIMEOUT);
-	service_stop(&service);
-	assert_refused(verifier, &peer, REASON_AS_UNAVAILABLE);
-}
-
-/* ---- builtin ---- */
-
-static void the_builtin_service_decides_by_policy(void **state)
-{
-	struct verifier *strict;
-
-	(void)state;
-	conf.as.type = AS_BUILTIN;
-	conf.as.addr = NULL;
-	conf.builtin_policy = POLICY_HARDWARE_ONLY;
-	strict = open_named(&conf, BINDING_CURRENT, "add_ingress[1]");
-	assert_refused(strict, &peer, REASON_POLICY_REFUSED);
-	verifier_free(strict);
-	conf.builtin_policy = POLICY_TRUST_ALL;
-	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_string_equal(callers[0].verdict.policy, "trust_all");
-	assert_true(is_cached(verifier, &peer));
-	assert_int_equal(service.web.requests, 0);
 }
 
 /* ---- threads ---- */
@@ -1024,24 +515,11 @@ static int free_mints(void **state)
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-#define TEST_GRPC(f) cmocka_unit_test_setup_teardown(f, set_up_grpc, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_background_check_is_accepted_and_cached),
-		TEST(an_ear_token_is_accepted),
-		TEST(evidence_of_a_mebibyte_is_judged_like_any_other),
-		TEST(a_service_of_1_5_2_is_asked_in_its_own_layout),
-		TEST(headers_go_with_every_request),
-		TEST(what_the_service_does_wrong_has_a_reason),
-		TEST(a_service_that_hangs_runs_out_of_time),
-		TEST(a_certificate_that_is_none_is_refused_without_a_call),
-		TEST(a_certificate_without_evidence_is_refused_without_a_call),
-		TEST(the_other_model_is_refused_without_a_call),
-		TEST(copied_evidence_is_refused_without_a_call),
-		TEST(a_token_for_another_key_is_refused),
-		TEST(each_binding_takes_its_own_form_and_both_takes_either),
 		TEST(a_thousand_checks_of_one_certificate_are_one_call),
 		TEST(a_refusal_is_told_to_those_who_wait_and_forgotten),
 		TEST(a_check_that_begins_as_the_flight_ends_begins_another),
@@ -1050,24 +528,10 @@ int main(void)
 		TEST(a_check_cancelled_at_once_asks_nobody),
 		TEST(a_cancel_may_cross_the_answer),
 		TEST(a_verifier_can_be_freed_under_its_callers),
-		TEST(more_checks_than_slots_wait_in_order),
-		TEST(who_waits_too_long_for_a_slot_is_refused),
 		TEST(neither_another_key_nor_another_entry_nor_another_policy_profits),
 		TEST(two_verifiers_with_one_configuration_and_name_agree),
-		TEST(a_verdict_lives_no_longer_than_its_token),
 		TEST(without_an_age_every_check_is_a_call),
 		TEST(after_the_age_the_service_is_asked_again),
-		TEST(while_there_are_no_anchors_nobody_is_asked),
-		TEST(a_new_signer_is_learned_but_not_at_every_token),
-		TEST(an_untrusted_signer_is_refused),
-		TEST(without_endorsement_any_signer_does),
-		TEST(files_are_anchors_instead_of_the_services_word),
-		TEST(what_would_accept_anything_does_not_start),
-		TEST(a_passport_is_judged_without_the_service),
-		TEST_GRPC(over_grpc_the_token_speaks_for_itself),
-		TEST_GRPC(a_grpc_service_of_1_5_2_is_asked_in_its_own_layout),
-		TEST_GRPC(what_a_grpc_service_does_wrong_has_a_reason),
-		TEST(the_builtin_service_decides_by_policy),
 		TEST(workers_may_ask_and_leave_at_any_time),
 	};
 
