@@ -5,31 +5,9 @@
 #include <stdio.h>
 
 #include "base/size_text.h"
+#include "config/stored.h"
 
 #define HIDDEN "<hidden>"
-
-static const void *member_of(const struct field *f, const void *conf)
-{
-	return (const char *)conf + f->offset;
-}
-
-static size_t count_of(const struct field *f, const void *conf)
-{
-	return *(const size_t *)(const void *)((const char *)conf + f->count_offset);
-}
-
-static int64_t number_of(const struct field *f, const void *conf)
-{
-	const void *from = member_of(f, conf);
-
-	if (f->width == sizeof(uint8_t))
-		return *(const uint8_t *)from;
-	if (f->width == sizeof(uint16_t))
-		return *(const uint16_t *)from;
-	if (f->width == sizeof(unsigned))
-		return *(const unsigned *)from;
-	return (int64_t) * (const size_t *)from;
-}
 
 static void write_text(const char *text, struct buf *out)
 {
@@ -56,14 +34,9 @@ static void write_size(int64_t bytes, struct buf *out)
 	buf_append_str(out, "\"");
 }
 
-static int choice_of(const struct field *f, const void *conf)
-{
-	return f->width == sizeof(bool) ? *(const bool *)member_of(f, conf) : *(const int *)member_of(f, conf);
-}
-
 static void write_choice(const struct field *f, const void *conf, struct buf *out)
 {
-	int value = choice_of(f, conf);
+	int value = stored_choice(f, conf);
 	const struct choice *c = f->choices;
 
 	while (c->value != value)
@@ -85,10 +58,10 @@ static void write_texts(const struct string_list *list, struct buf *out)
 /* Values may hold credentials: none is shown. */
 static void write_headers(const struct field *f, const void *conf, struct buf *out)
 {
-	const struct header_conf *headers = *(struct header_conf *const *)member_of(f, conf);
+	const struct header_conf *headers = *(struct header_conf *const *)stored_at(f, conf);
 
 	buf_append_str(out, "{");
-	for (size_t i = 0; i < count_of(f, conf); i++) {
+	for (size_t i = 0; i < stored_count(f, conf); i++) {
 		if (i > 0)
 			buf_append_str(out, ", ");
 		write_text(headers[i].name, out);
@@ -105,10 +78,10 @@ static void begin_line(unsigned indent, struct buf *out)
 
 static void write_list(const struct field *f, const void *conf, unsigned indent, struct buf *out)
 {
-	const char *items = *(char *const *)member_of(f, conf);
+	const char *items = *(char *const *)stored_at(f, conf);
 
 	buf_append_str(out, "[");
-	for (size_t i = 0; i < count_of(f, conf); i++) {
+	for (size_t i = 0; i < stored_count(f, conf); i++) {
 		if (i > 0)
 			buf_append_str(out, ",");
 		begin_line(indent + 1, out);
@@ -120,7 +93,7 @@ static void write_list(const struct field *f, const void *conf, unsigned indent,
 
 static void write_value(const struct field *f, const void *conf, unsigned indent, struct buf *out)
 {
-	const void *from = member_of(f, conf);
+	const void *from = stored_at(f, conf);
 
 	switch (f->type) {
 	case FIELD_BOOL:
@@ -130,16 +103,16 @@ static void write_value(const struct field *f, const void *conf, unsigned indent
 		buf_append_str(out, *(const enum tristate *)from == TRI_TRUE ? "true" : "false");
 		break;
 	case FIELD_INTEGER:
-		buf_format(out, "%lld", (long long)number_of(f, conf));
+		buf_format(out, "%lld", (long long)stored_number(f, conf));
 		break;
 	case FIELD_SECONDS:
-		write_seconds(number_of(f, conf), out);
+		write_seconds(stored_number(f, conf), out);
 		break;
 	case FIELD_SIZE:
-		write_size(number_of(f, conf), out);
+		write_size(stored_number(f, conf), out);
 		break;
 	case FIELD_MASK:
-		buf_format(out, "\"0x%08llx\"", (unsigned long long)number_of(f, conf));
+		buf_format(out, "\"0x%08llx\"", (unsigned long long)stored_number(f, conf));
 		break;
 	case FIELD_CHOICE:
 		write_choice(f, conf, out);
@@ -174,25 +147,25 @@ static bool is_written(const struct field *f, const void *conf)
 		return false;
 	switch (f->type) {
 	case FIELD_TRISTATE:
-		return *(const enum tristate *)member_of(f, conf) != TRI_UNSET;
+		return *(const enum tristate *)stored_at(f, conf) != TRI_UNSET;
 	case FIELD_INTEGER:
-		return !f->zero_is_unset || number_of(f, conf) != 0;
+		return !f->zero_is_unset || stored_number(f, conf) != 0;
 	case FIELD_TEXT:
-		return *(char *const *)member_of(f, conf) != NULL;
+		return *(char *const *)stored_at(f, conf) != NULL;
 	case FIELD_HEADERS:
 	case FIELD_LIST:
-		return count_of(f, conf) > 0;
+		return stored_count(f, conf) > 0;
 	case FIELD_TEXTS:
-		return ((const struct string_list *)member_of(f, conf))->count > 0;
+		return ((const struct string_list *)stored_at(f, conf))->count > 0;
 	case FIELD_OBJECT:
-		return !f->allocated || *(void *const *)member_of(f, conf) != NULL;
+		return !f->allocated || *(void *const *)stored_at(f, conf) != NULL;
 	case FIELD_BOOL:
 	case FIELD_SECONDS:
 	case FIELD_SIZE:
 	case FIELD_MASK:
 		return true;
 	case FIELD_CHOICE:
-		return !f->zero_is_unset || choice_of(f, conf) != 0;
+		return !f->zero_is_unset || stored_choice(f, conf) != 0;
 	case FIELD_ANY:
 		return false;
 	}
