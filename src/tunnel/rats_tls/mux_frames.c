@@ -395,8 +395,11 @@ ssize_t mux_read_data(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t len,
 	(void)source;
 	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
 	if (m != NULL && m == s->pushing && s->out.len > 0) {
-		len = MIN(len, s->out.len);
-		return mux_batch_reserve(s, len) != NULL ? (ssize_t)len : NGHTTP2_ERR_DEFERRED;
+		if (mux_batch_reserve(s, MIN(len, s->out.len)) == NULL)
+			return NGHTTP2_ERR_DEFERRED;
+		if (len >= s->out.len)
+			*flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		return (ssize_t)MIN(len, s->out.len);
 	}
 	if (m != NULL && !m->shut)
 		return NGHTTP2_ERR_DEFERRED;

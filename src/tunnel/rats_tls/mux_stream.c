@@ -11,6 +11,9 @@
  * that cannot send waits for one of two things: for its own window (wants_window), or, in the
  * session's line, for what all streams share: the transport and the connection window. Who stands
  * in line is called in turn, and nobody passes it.
+ *
+ * nghttp2 knows what a stream sends as an item (some 160 bytes). It gets one when there is something to send, which ends
+ * with what was pushed: a stream that waits has none.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +221,17 @@ static bool is_one_frame(const struct mux_session *s, size_t len)
 	return nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_FRAME_SIZE) >= len;
 }
 
+/* There is something to send: what is being pushed, or the end. */
+static void send_more(struct mux_stream *m)
+{
+	static const nghttp2_data_provider data = { .read_callback = mux_read_data };
+	nghttp2_session *ng = m->session->ng;
+
+	/* NGHTTP2_ERR_DATA_EXIST: the last push could not send all, and its item waits. */
+	if (nghttp2_submit_data(ng, NGHTTP2_FLAG_END_STREAM, m->id, &data) != 0)
+		nghttp2_session_resume_data(ng, m->id);
+}
+
 static size_t send_data(struct mux_stream *m, struct bytes data)
 {
 	struct mux_session *s = m->session;
@@ -225,7 +239,7 @@ static size_t send_data(struct mux_stream *m, struct bytes data)
 
 	s->pushing = m;
 	s->out = data;
-	nghttp2_session_resume_data(s->ng, m->id);
+	send_more(m);
 	mux_pump(s);
 	left = s->out.len;
 	s->pushing = NULL;
@@ -269,7 +283,7 @@ static enum io_result shut(struct stream *stream)
 	list_remove(&m->waiting);
 	if (m->gone)
 		return IO_OK;
-	nghttp2_session_resume_data(s->ng, m->id);
+	send_more(m);
 	if (mux_can_push(s))
 		mux_pump(s);
 	stream->flushing = !m->end_sent && m->failure == IO_OK;
@@ -369,13 +383,12 @@ struct stream *mux_stream_stream(struct mux_stream *m)
 struct mux_stream *mux_session_connect(struct mux_session *s, struct mux_connect_events *events)
 {
 	static const nghttp2_nv head[] = { HEADER(":method", "CONNECT"), HEADER(":authority", "tng.internal") };
-	static const nghttp2_data_provider data = { .read_callback = mux_read_data };
 	struct mux_stream *m;
 
 	if (mux_session_room(s) == 0)
 		return NULL;
 	m = mux_stream_new(s, 0);
-	m->id = nghttp2_submit_request(s->ng, NULL, head, ARRAY_SIZE(head), &data, m);
+	m->id = nghttp2_submit_headers(s->ng, NGHTTP2_FLAG_NONE, -1, NULL, head, ARRAY_SIZE(head), m);
 	if (m->id < 0) {
 		m->gone = true;
 		mux_stream_dispose(m);
@@ -406,7 +419,6 @@ static const char *http_date(struct mux_session *s)
 
 void mux_stream_accept(struct mux_stream *m)
 {
-	static const nghttp2_data_provider data = { .read_callback = mux_read_data };
 	struct mux_session *s = m->session;
 	nghttp2_nv head[] = { HEADER(":status", "200"), HEADER("date", "") };
 
@@ -417,7 +429,7 @@ void mux_stream_accept(struct mux_stream *m)
 		return;
 	head[1].value = (uint8_t *)http_date(s);
 	head[1].valuelen = strlen(s->date);
-	nghttp2_submit_response(s->ng, m->id, head, ARRAY_SIZE(head), &data);
+	nghttp2_submit_headers(s->ng, NGHTTP2_FLAG_NONE, m->id, NULL, head, ARRAY_SIZE(head), NULL);
 	task_schedule(s->worker->loop, &s->round);
 }
 
