@@ -122,10 +122,16 @@ const char *applier_name(const struct applier *a)
 
 static const char *const nft_families[] = { "inet", "bridge" };
 
-/* "delete table ..." for each table of the instance that there is. */
-static int print_nft_deletion(struct nft_session *nft, const char *instance, struct buf *out, struct err *e)
+static char *nft_table(const char *instance)
 {
-	char *name = strcmp(instance, "0") == 0 ? mem_strdup("tng") : mem_format("tng_%s", instance);
+	return strcmp(instance, INSTANCE_DEFAULT) == 0 ? mem_strdup("tng") : mem_format("tng_%s", instance);
+}
+
+/* "<command> table ..." for each table of the instance that there is, a line each. */
+static int print_nft_commands(struct nft_session *nft, const char *command, const char *instance, struct buf *out,
+			      struct err *e)
+{
+	char *name = nft_table(instance);
 	struct buf tables = { 0 };
 	int rc = nft_ask(nft, "list tables", &tables, e);
 
@@ -134,7 +140,7 @@ static int print_nft_deletion(struct nft_session *nft, const char *instance, str
 		const char *at = strstr(buf_str(&tables), line);
 
 		if (at != NULL && (at == buf_str(&tables) || at[-1] == '\n'))
-			buf_format(out, "delete %s", line);
+			buf_format(out, "%s %s", command, line);
 		free(line);
 	}
 	buf_release(&tables);
@@ -150,7 +156,7 @@ static int exchange_nft(struct nft_session *nft, const char *instance, const cha
 			struct err *e)
 {
 	struct buf all = { 0 };
-	int rc = print_nft_deletion(nft, instance, &all, e);
+	int rc = print_nft_commands(nft, "delete", instance, &all, e);
 
 	buf_append_str(&all, text);
 	if (rc == 0 && all.len > 0)
@@ -392,6 +398,101 @@ int applier_remove(struct applier *a, const struct ruleset *r, struct err *e)
 	if (remove_rules(a, e) != 0) /* as long as packets are marked, they must find their way to us */
 		return -1;
 	return remove_routes(r, e);
+}
+
+/* ---- what stands ---- */
+
+static int print_standing_nft(struct applier *a, struct buf *out, struct err *e)
+{
+	struct buf commands = { 0 };
+	int rc = print_nft_commands(a->nft, "list", a->instance, &commands, e);
+
+	if (rc == 0 && commands.len > 0)
+		rc = nft_list(a->nft, buf_str(&commands), out, e);
+	buf_release(&commands);
+	return rc;
+}
+
+/* Of iptables-save: chains and jumps of ours, and in which table. */
+static int print_standing_iptables(struct applier *a, int family, struct buf *out, struct err *e)
+{
+	char *ours = mem_format("TNG_%s_", a->instance);
+	struct buf all = { 0 };
+	int rc = iptables_save(&a->iptables, family, &all, e);
+	char *copy = mem_strdup(buf_str(&all));
+	char *rest = copy;
+
+	for (char *line = strsep(&rest, "\n"); rc == 0 && line != NULL; line = strsep(&rest, "\n")) {
+		if (line[0] == '*' || strstr(line, ours) != NULL)
+			buf_format(out, "%s\n", line);
+	}
+	buf_release(&all);
+	free(copy);
+	free(ours);
+	return rc;
+}
+
+static bool stands(const struct route_list *list, const struct policy_route *r)
+{
+	bool rule = false;
+	bool route = false;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct route_found *f = &list->items[i];
+
+		if (f->at.family != r->family || f->at.table != r->table)
+			continue;
+		rule = rule || (f->has_rule && f->at.mark == r->mark && f->at.mask == r->mask);
+		route = route || f->has_route;
+	}
+	return rule && route;
+}
+
+static int print_standing_routes(const struct ruleset *r, struct buf *out, struct err *e)
+{
+	size_t count;
+	const struct policy_route *routes = rules_routes(r, &count);
+	struct route_list list;
+
+	if (count == 0)
+		return 0;
+	if (route_find(routes[0].protocol, &list, e) != 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		buf_format(out, "mark 0x%x, table %u: %s\n", routes[i].mark, routes[i].table,
+			   stands(&list, &routes[i]) ? "stands" : "gone");
+	route_list_release(&list);
+	return 0;
+}
+
+int applier_print_standing(struct applier *a, const struct ruleset *r, struct buf *out, struct err *e)
+{
+	int rc = 0;
+
+	if (a->uses_nft) {
+		rc = print_standing_nft(a, out, e);
+	} else {
+		for (size_t i = 0; i < ARRAY_SIZE(families) && rc == 0; i++) {
+			if (has_family(a, families[i]))
+				rc = print_standing_iptables(a, families[i], out, e);
+		}
+		if (rc == 0)
+			rc = ebtables_print_standing(a->instance, out, e);
+	}
+	return rc == 0 ? print_standing_routes(r, out, e) : -1;
+}
+
+bool applier_uses_table(const struct applier *a, const char *table)
+{
+	char *own;
+	bool same;
+
+	if (!a->uses_nft)
+		return strcmp(table, "mangle") == 0 || strcmp(table, "nat") == 0 || strcmp(table, "filter") == 0;
+	own = nft_table(a->instance);
+	same = strcmp(table, own) == 0;
+	free(own);
+	return same;
 }
 
 /* ---- without a guard ---- */

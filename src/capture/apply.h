@@ -42,6 +42,15 @@ void applier_print_refused(const struct applier *a, unsigned ingress, const stru
 /* Loads what was printed. */
 int applier_load(struct applier *a, struct buf *text, struct err *e) MUST_CHECK;
 
+/*
+ * Appends what stands of the rules and routes, as text that is the same until somebody changes them; sets that fill by
+ * themselves are not in it.
+ */
+int applier_print_standing(struct applier *a, const struct ruleset *r, struct buf *out, struct err *e) MUST_CHECK;
+
+/* Whether a table of nf_tables is one that has rules of ours (iptables-nft's count as well). */
+bool applier_uses_table(const struct applier *a, const char *table);
+
 /* The block in place of the rules. stays: it is not to go with this process. The routes go. */
 int applier_block(struct applier *a, const struct ruleset *r, bool stays, struct err *e) MUST_CHECK;
 

@@ -321,3 +321,20 @@ void ebtables_find(struct buf *names)
 	ebtables_listing_release(&l);
 	free(tool);
 }
+
+int ebtables_print_standing(const char *instance, struct buf *out, struct err *e)
+{
+	char *tool = has_table() ? find_tool() : NULL;
+	struct ebtables_listing l = { 0 };
+	int rc = tool != NULL ? list(tool, &l, e) : 0;
+
+	for (size_t i = 0; rc == 0 && i < l.count; i++) {
+		if (is_of(l.chains[i].name, instance))
+			buf_format(out, "ebtables %s %u\n", l.chains[i].name, l.chains[i].rules);
+	}
+	if (rc == 0 && l.jumps.len > 0)
+		buf_append_bytes(out, buf_bytes(&l.jumps));
+	ebtables_listing_release(&l);
+	free(tool);
+	return rc;
+}

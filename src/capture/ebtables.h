@@ -28,6 +28,9 @@ int ebtables_remove(const char *instance, struct err *e) MUST_CHECK;
  */
 void ebtables_find(struct buf *names);
 
+/* Appends the instance's chains with the number of their rules, and the jumps to them; likewise. */
+int ebtables_print_standing(const char *instance, struct buf *out, struct err *e) MUST_CHECK;
+
 /* What stands: chains of table nat, and where PREROUTING leads, a line for each jump. */
 #define EBTABLES_CHAINS_MAX 65536
 

@@ -6,10 +6,10 @@
  *                        |
  *                        +---the gateway has gone---> BLOCKED --a moment later--> rules removed --> end
  *
- * It has no loop but this: wait for a wish or for the end of the gateway. The gateway has ended when the socket pair
- * has, and its sockets are closed when its pidfd says so: then every application that was connected has had its reset
- * (SO_LINGER), and what it sends all the same meets the block, which stands for as long as a lost reset takes to be
- * repeated.
+ * It has no loop but this: wait for a wish or for the end of the gateway, and see to it that the rules stand. The
+ * gateway has ended when the socket pair has, and its sockets are closed when its pidfd says so: then every application
+ * that was connected has had its reset (SO_LINGER), and what it sends all the same meets the block, which stands for as
+ * long as a lost reset takes to be repeated.
  *
  * The journal is ahead of the kernel: written before a change, removed behind the last one.
  */
@@ -32,6 +32,7 @@
 #include "capture/capabilities.h"
 #include "capture/route.h"
 #include "capture/source_check.h"
+#include "capture/upkeep.h"
 
 /* A process that has been killed closes its sockets at once; one that dumps core later. */
 #define SOCKETS_CLOSE_MS 1000
@@ -43,6 +44,7 @@
 struct holder {
 	const struct guard_child *c;
 	struct applier *applier;
+	struct upkeep *upkeep;
 	int gateway;  /* pidfd; -1: the kernel has none */
 	bool touched; /* something of ours may be in the kernel */
 	struct buf refusals;
@@ -406,9 +408,12 @@ static bool fulfil(struct holder *h, enum guard_wish wish, const struct guard_re
 	switch (wish) {
 	case GUARD_APPLY:
 		rc = apply(h, &e);
+		if (rc == 0)
+			upkeep_begin(h->upkeep);
 		answer(h, rc, &e);
 		break;
 	case GUARD_STOP:
+		upkeep_end(h->upkeep);
 		let_handshakes_end(h);
 		rc = take_back(h, h->c->conf->drop_on_exit, &e);
 		answer(h, rc, &e);
@@ -421,15 +426,27 @@ static bool fulfil(struct holder *h, enum guard_wish wish, const struct guard_re
 	return false;
 }
 
+static void wait_for_work(struct holder *h)
+{
+	struct pollfd p[] = {
+		{ .fd = h->c->socket, .events = POLLIN },
+		{ .fd = upkeep_descriptor(h->upkeep), .events = POLLIN },
+	};
+
+	poll(p, ARRAY_SIZE(p), upkeep_wait_ms(h->upkeep, clock_ms()));
+}
+
 static int serve(struct holder *h)
 {
 	for (;;) {
 		struct guard_refusal message;
-		ssize_t n = recv(h->c->socket, &message, sizeof(message), h->refusal_count > 0 ? MSG_DONTWAIT : 0);
+		ssize_t n = recv(h->c->socket, &message, sizeof(message), MSG_DONTWAIT);
 		int status;
 
 		if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
 			load_refusals(h);
+			upkeep_run(h->upkeep, clock_ms());
+			wait_for_work(h);
 			continue;
 		}
 		if (n <= 0)
@@ -472,8 +489,10 @@ int guard_child_run(struct guard_child *c)
 	}
 	/* For an ipset iptables asks through a raw socket. */
 	drop_rights(applier_backend(h.applier) == JOURNAL_IPTABLES_LEGACY || rules_need_iptables(c->rules));
+	h.upkeep = upkeep_new(h.applier, c->rules, c->conf->check_ms);
 	answer(&h, 0, NULL);
 	status = serve(&h);
+	upkeep_free(h.upkeep);
 	buf_release(&h.refusals);
 	applier_free(h.applier); /* and a table with an owner, should it still be there */
 	let_go(&h, status);

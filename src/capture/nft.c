@@ -17,6 +17,7 @@
 
 #define REASON_MAX 120
 
+#define OUTPUT NFT_CTX_OUTPUT_NUMERIC_ALL
 #define LIBRARY "libnftables.so.1"
 
 struct nft_session {
@@ -76,7 +77,7 @@ struct nft_session *nft_open(struct err *e)
 	}
 	library.buffer_output(s->ctx);
 	library.buffer_error(s->ctx);
-	library.set_flags(s->ctx, NFT_CTX_OUTPUT_NUMERIC_ALL);
+	library.set_flags(s->ctx, OUTPUT);
 	return s;
 }
 
@@ -124,4 +125,14 @@ int nft_ask(struct nft_session *s, const char *text, struct buf *out, struct err
 		return -1;
 	buf_append_str(out, library.get_output_buffer(s->ctx));
 	return 0;
+}
+
+int nft_list(struct nft_session *s, const char *text, struct buf *out, struct err *e)
+{
+	int rc;
+
+	library.set_flags(s->ctx, OUTPUT | NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE);
+	rc = nft_ask(s, text, out, e);
+	library.set_flags(s->ctx, OUTPUT);
+	return rc;
 }

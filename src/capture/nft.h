@@ -21,5 +21,6 @@ void nft_close(struct nft_session *s);
 /* One transaction: all of text or nothing. what: for the error, as "load the rules". */
 int nft_load(struct nft_session *s, const char *text, const char *what, struct err *e) MUST_CHECK;
 
-/* The same, and what it prints is appended to out. */
+/* The same, and what it prints is appended to out. nft_list(): without counters and sets that fill by themselves. */
 int nft_ask(struct nft_session *s, const char *text, struct buf *out, struct err *e) MUST_CHECK;
+int nft_list(struct nft_session *s, const char *text, struct buf *out, struct err *e) MUST_CHECK;

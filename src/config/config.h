@@ -132,6 +132,7 @@ struct interception_conf {
 	uint32_t mark_mask; /* of the bits of a mark that are ours */
 	uint8_t protocol;   /* of our routes and policy rules (rtnetlink's rtm_protocol) */
 	bool drop_on_exit;  /* what was captured stays blocked when we end */
+	unsigned check_ms;  /* between two looks at the rules, beside what the kernel tells; 0: none */
 };
 
 enum entry_kind { ENTRY_INGRESS, ENTRY_EGRESS };

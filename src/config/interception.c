@@ -8,6 +8,8 @@
 
 /* Above those that the kernel and the administrator use: RTPROT_STATIC is 4. */
 #define PROTOCOL_MIN 5
+#define DAY_MS 86400000
+#define CHECK_DEFAULT_MS 10000
 
 static const struct choice backends[] = {
 	{ .name = "auto", .value = BACKEND_AUTO },
@@ -36,6 +38,7 @@ static const struct field interception_fields[] = {
 	{ STORED(FIELD_MASK, struct interception_conf, mark_mask), .fallback = MARK_MASK_DEFAULT },
 	{ STORED(FIELD_INTEGER, struct interception_conf, protocol), .min = PROTOCOL_MIN, .max = UINT8_MAX, .fallback = PROTOCOL_DEFAULT },
 	{ STORED_AS("on_exit", FIELD_CHOICE, struct interception_conf, drop_on_exit), .choices = on_exit_choices, .fallback = false },
+	{ STORED_AS("check_interval", FIELD_SECONDS, struct interception_conf, check_ms), .min = 0, .max = DAY_MS, .fallback = CHECK_DEFAULT_MS },
 };
 /* clang-format on */
 

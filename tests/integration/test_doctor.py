@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -274,7 +275,9 @@ def test_a_probe_finds_a_gateway_that_captures(host, stack, tmp_path, backend):
         return
     marking = [h for h in hits if "--dport 8080" in h]
     assert len(marking) == 1 and int(marking[0].split()[0]) > 0
-    # Another host is none that was met, and its rule is one that is not of the configuration.
+    # Another host is none that was met, and its rule is one that is not of the configuration: the guard would put that right.
+    os.kill(gateway.guard, signal.SIGSTOP)
+    stack.add(gateway, lambda: os.kill(gateway.guard, signal.SIGCONT))
     host.run("iptables", "-t", "mangle", "-A", "TNG_0_I0_OUT", "-d", "203.0.113.1", "-p", "tcp", "-m", "comment", "--comment",
              "tng:0", "-j", "RETURN")
     found = report(host, "-c", str(path))

@@ -430,7 +430,7 @@ def test_the_guard_keeps_no_right_and_no_descriptor_that_it_does_not_need(host, 
     assert re.search(r"NoNewPrivs:\s*1\n", status)
     assert os.getsid(g.guard) == g.guard
     targets = [os.readlink(f"/proc/{g.guard}/fd/{fd}") for fd in os.listdir(f"/proc/{g.guard}/fd")]
-    assert len([t for t in targets if t.startswith("socket:")]) == 3, targets  # pair, address, nftables
+    assert len([t for t in targets if t.startswith("socket:")]) == 4, targets  # pair, address, nftables, its events
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(g.guard, signum)
     g.do("stop", "^stopped$")
@@ -457,6 +457,88 @@ def test_a_table_that_somebody_flushes_stays(host, gateway):
     gateway("nft").do("apply", "^standing$")
     host.run("nft", "flush", "ruleset")
     assert "table inet tng {" in host.state()
+
+
+def own_lines(h):
+    """What stands of ours, as it is printed: with nftables the whole table."""
+    text = seen(h)
+    tables = re.findall(r"(?ms)^table inet tng \{.*?^\}", text)
+    return tables + sorted(line for line in text.splitlines() if re.search("TNG_0_|0x236/0xffffff|proto 235", line))
+
+
+EVERYTHING = "*nat\n:PREROUTING ACCEPT\nCOMMIT\n*mangle\n:PREROUTING ACCEPT\nCOMMIT\n*filter\n:INPUT ACCEPT\nCOMMIT\n"
+TAKES = {
+    "flush ruleset": ("nft", "nft flush ruleset"),  # what a reload of Debian's nftables.service does
+    "delete table": ("nft", "nft delete table inet tng"),
+    "delete rule": ("nft", "nft flush chain inet tng mangle_out"),
+    "add rule": ("nft", "nft insert rule inet tng mangle_out accept"),
+    "restore": ("iptables", f"printf '{EVERYTHING}' | iptables-restore"),  # netfilter-persistent
+    "flush": ("iptables", "iptables -t mangle -F"),
+    "delete jump": ("iptables", "iptables-save -t mangle | grep -v -- '-j TNG_0_' | iptables-restore -T mangle"),
+    "flush ruleset of iptables": ("iptables", "nft flush ruleset"),
+}
+
+
+def take_away(h, command):
+    h.run("sh", "-c", command.replace("\n", "\\n"))
+
+
+@pytest.mark.parametrize("what", TAKES)
+def test_what_others_take_away_is_put_back_at_once(host, gateway, what):
+    backend, command = TAKES[what]
+    g = gateway(backend, "drop").do("apply", "^standing$")
+    before = own_lines(host)
+    assert before
+
+    for count in (1, 2):
+        take_away(host, command)
+        g.wait_line("somebody else has changed or removed the rules .* may have passed in clear", count=count)
+        until("they stand as they did", lambda: own_lines(host) == before)
+    g.do("stop", "^stopped$")
+    assert cleanup(host).returncode == 0
+    assert not has_own(host)
+
+
+@backends
+def test_what_others_do_to_their_own_is_none_of_our_business(host, gateway, backend):
+    g = gateway(backend, "drop", how="check").do("apply", "^standing$")
+    before = own_lines(host)
+    host.lines("""
+        iptables -t mangle -A OUTPUT -p udp -j RETURN
+        iptables -t mangle -D OUTPUT -p udp -j RETURN
+        iptables -t nat -N DOCKER
+        nft delete table inet tngx
+        ip rule add pref 5651 fwmark 0x8/0xff lookup 239
+    """)
+    time.sleep(1.2)  # two looks of "check"
+    assert own_lines(host) == before
+    assert not g.has_line("somebody else")
+
+
+@pytest.mark.parametrize("backend", ["nft", "iptables", "legacy"])
+def test_what_the_kernel_does_not_tell_is_found_by_looking(host, gateway, backend, request):
+    if backend == "legacy":
+        request.getfixturevalue("legacy_tables")
+    g = gateway(backend, how="check").do("apply", "^standing$")
+    before = own_lines(host)
+    rule = next(line for line in host.run("ip", "rule").splitlines() if "0x236/0xffffff" in line)
+    host.run("ip", "rule", "del", *rule.split(":")[1].replace("from all", "").replace(" proto 235", "").split(), "proto", "235")
+    if backend == "legacy":
+        host.run("iptables-legacy", "-t", "mangle", "-F")
+    g.wait_line("somebody else has changed or removed the rules")
+    until("they stand as they did", lambda: own_lines(host) == before)
+    if backend == "legacy":
+        assert "-j TNG_0_" in host.run("iptables-legacy-save")
+    g.do("stop", "^stopped$")
+    assert not has_own(host)
+
+
+def test_while_it_stops_nothing_is_put_back(host, gateway):
+    g = gateway("nft", "drop", how="check").do("apply", "^standing$").do("stop", "^stopped$")
+    host.run("nft", "flush", "ruleset")
+    time.sleep(1.2)
+    assert "table inet tng" not in host.state()
+    assert not g.has_line("somebody else")
 
 
 @pytest.fixture

@@ -39,10 +39,6 @@ def rights_of(pid):
     return found.pop()
 
 
-def guard_of(gateway):
-    return int(Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text(encoding="ascii").split()[0])
-
-
 def captured(**more):
     return {"netfilter": {**TO_8080, **more}, "no_ra": True}
 
@@ -95,7 +91,7 @@ def test_raw_packets_are_for_the_tools_of_iptables_legacy_and_not_for_the_gatewa
     assert gateway.has_line(r"the rules of instance .* stand \(iptables-legacy\)")
     permitted, effective, _, _, _ = rights_of(gateway.pid)
     assert (permitted, effective) == (NET_ADMIN | NET_RAW, NET_ADMIN)
-    os.kill(guard_of(gateway), 9)
+    os.kill(gateway.guard, 9)
     assert gateway.wait() == 1
     until("nothing is left", lambda: "tng:" not in host.run("iptables-legacy-save"))
 
@@ -122,7 +118,7 @@ def test_who_is_not_root_starts_with_the_one_right_and_keeps_no_more(host, tng):
 def test_what_is_kept_is_enough_to_stand_in_for_a_guard_that_was_killed(host, tng, backend):
     before = host.state()
     gateway = tng(add_ingress=[captured()], within=host.within, **instance(backend))
-    os.kill(guard_of(gateway), 9)
+    os.kill(gateway.guard, 9)
     assert gateway.wait() == 1
     until("nothing is left", lambda: host.state() == before)
 

@@ -115,6 +115,11 @@ class Gateway(Process):
         first = (self.config.get("add_ingress") or self.config["add_egress"])[0]["mapping"]
         return (first["rules"][0] if "rules" in first else first)["in"]["port"]
 
+    @property
+    def guard(self):
+        """The process id of the guard of its rules."""
+        return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()[0])
+
     def flows(self):
         """The flows that have ended, as logged."""
         return [f for f in map(_flow_of, list(self.lines)) if f]

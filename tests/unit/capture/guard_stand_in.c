@@ -142,6 +142,7 @@ int main(int argc, char **argv)
 							  : BACKEND_AUTO;
 	conf.drop_on_exit = strcmp(argv[2], "drop") == 0;
 	conf.instance = argv[3];
+	conf.check_ms = argc > 5 && strcmp(argv[5], "check") == 0 ? 500 : 0;
 	rules = build(&conf, (unsigned)strtoul(argv[4], NULL, 10), argc > 5 ? argv[5] : "", &e);
 	g = rules != NULL ? guard_start(&conf, rules, &e) : NULL;
 	say(g != NULL ? 0 : -1, &e, "started");

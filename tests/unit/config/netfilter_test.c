@@ -44,6 +44,7 @@ static void an_ingress_has_the_defaults_of_upstream(void **state)
 	assert_int_equal(c->interception.mark_mask, 0x00ffffff);
 	assert_int_equal(c->interception.protocol, 235);
 	assert_false(c->interception.drop_on_exit);
+	assert_int_equal(c->interception.check_ms, 10000);
 	assert_int_equal(c->entries[0].rule_count, 0);
 	config_free(c);
 }
@@ -90,7 +91,7 @@ static void everything_is_read_and_written_back(void **state)
 		"'no_ra':true},{'mapping':{'in':{'port':1},'out':{'host':'a','port':2},'transparency':{'out':true},"
 		"'proxy_protocol':{'send':'v1'}},'no_ra':true}],"
 		"'add_egress':[{'netfilter':{'capture_dst':{'port':80},'capture_local_traffic':true},'no_ra':true}],"
-		"'interception':{'backend':'iptables','instance':'a-B_9','mark_mask':'0x0fffffff','protocol':99,'on_exit':'drop'}}");
+		"'interception':{'backend':'iptables','instance':'a-B_9','mark_mask':'0x0fffffff','protocol':99,'on_exit':'drop','check_interval':0.5}}");
 	struct buf first = { 0 };
 	struct buf second = { 0 };
 	struct config_report report;
@@ -109,6 +110,7 @@ static void everything_is_read_and_written_back(void **state)
 	assert_true(c->entries[2].netfilter->capture_local_traffic);
 	assert_int_equal(c->interception.backend, BACKEND_IPTABLES);
 	assert_true(c->interception.drop_on_exit);
+	assert_int_equal(c->interception.check_ms, 500);
 	config_format(c, &first);
 	back = config_load(buf_bytes(&first), "formatted", &report);
 	if (back == NULL)
@@ -254,6 +256,8 @@ static void mistakes_are_told_with_their_place(void **state)
 		  "interception.instance: expected 1 to 12 of the characters A-Z, a-z, 0-9, _ and -, found 'abcdefghijklm'|"
 		  "interception.mark_mask: expected a mask of 32 bits that is not 0, such as '0x00ffffff', found 0|"
 		  "interception.protocol: expected 5 to 255, found 4" },
+		{ TOP(PORT, "'interception':{'check_interval':86401}"),
+		  "interception.check_interval: expected 0 to 86400 seconds, found 86401" },
 		{ TOP(PORT, "'interception':{'mark_mask':'0x1ffffffff','instance':'a b'}"),
 		  "interception.mark_mask: expected a mask of 32 bits that is not 0, such as '0x00ffffff', found '0x1ffffffff'|"
 		  "interception.instance: expected 1 to 12 of the characters A-Z, a-z, 0-9, _ and -, found 'a b'" },
