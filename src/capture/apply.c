@@ -304,11 +304,28 @@ static int remove_routes(const struct ruleset *r, struct err *e)
 	return route_remove(routes, count, e);
 }
 
+/* Told by its name: of a transaction that fails, nftables names some line, and "No such file or directory". */
+static int check_queue(struct applier *a, const struct ruleset *r, struct err *e)
+{
+	static const char trial[] = "add table inet tng_trial_of_queue; add chain inet tng_trial_of_queue c; "
+				    "add rule inet tng_trial_of_queue c queue num 1; "
+				    "delete table inet tng_trial_of_queue";
+	struct err why;
+
+	if (!a->uses_nft || !rules_use_queue(r) || nft_load(a->nft, trial, "try a queue", &why) == 0)
+		return 0;
+	return err_set(e, ERR_CONFIG,
+		       "open_ports \"connect_first\": this kernel has no queue of nftables (nft_queue): set "
+		       "interception.backend to \"auto\" or \"iptables\"");
+}
+
 int applier_apply(struct applier *a, const struct ruleset *r, struct err *e)
 {
 	size_t count;
 	const struct policy_route *routes = rules_routes(r, &count);
 
+	if (check_queue(a, r, e) != 0)
+		return -1;
 	if (route_add(routes, count, e) != 0)
 		return -1;
 	return apply_rules(a, r, e);

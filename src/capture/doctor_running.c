@@ -194,10 +194,9 @@ static bool has_route(const struct route_list *list, int family, uint32_t mark)
 	return false;
 }
 
-static void look_at_route(const struct config *c, const struct entry_conf *entry, const struct route_list *list,
+static void look_at_route(const struct entry_conf *entry, uint32_t mark, const struct route_list *list,
 			  struct doctor_report *r)
 {
-	uint32_t mark = capture_mark(&c->interception, entry->kind, entry->index);
 	bool v4 = has_route(list, AF_INET, mark);
 	bool v6 = has_route(list, AF_INET6, mark);
 
@@ -208,6 +207,16 @@ static void look_at_route(const struct config *c, const struct entry_conf *entry
 			   v6 ? "policy rule and route of IPv6 stand"
 			      : "no policy rule and route of IPv6 for mark 0x%x",
 			   mark);
+}
+
+static void look_at_routes(const struct interception_conf *conf, const struct entry_conf *entry,
+			   const struct route_list *list, struct doctor_report *r)
+{
+	const struct netfilter_conf *n = entry->netfilter;
+
+	look_at_route(entry, capture_mark(conf, entry->kind, entry->index), list, r);
+	if (n->open_ports == OPEN_PORTS_CONNECT_FIRST && n->scope != SCOPE_LOCAL)
+		look_at_route(entry, capture_mark_refused(conf, entry->index), list, r);
 }
 
 static void look_at_rules(const struct config *c, enum rules_seen *seen, struct doctor_report *r)
@@ -237,7 +246,7 @@ static void look_at_rules(const struct config *c, enum rules_seen *seen, struct 
 			continue;
 		look_at_entry(entry, &rules, r);
 		if (entry->kind == ENTRY_INGRESS && entry->netfilter->method == METHOD_TPROXY)
-			look_at_route(c, entry, &routes, r);
+			look_at_routes(&c->interception, entry, &routes, r);
 	}
 	route_list_release(&routes);
 	buf_release(&rules);

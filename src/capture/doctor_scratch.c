@@ -283,11 +283,11 @@ static bool must_work(const struct doctor_needs *needs, const struct outcome *o)
 
 	switch (t->kind) {
 	case TRIAL_NFT:
-		return (needs->nft || needs->any_backend) && is_needed(needs, t->need) && t->need != NEED(queue);
+		return is_needed(needs, t->need) && (needs->nft || (needs->any_backend && t->need != NEED(queue)));
 	case TRIAL_IPTABLES_V4:
 	case TRIAL_IPTABLES_V6:
-		return (needs->iptables || t->need == NEED(queue)) && is_needed(needs, t->need) &&
-		       o->flavour == IPTABLES_NFT;
+		return is_needed(needs, t->need) && o->flavour == IPTABLES_NFT &&
+		       (needs->iptables || (t->need == NEED(queue) && !needs->nft));
 	case TRIAL_ROUTE:
 	case TRIAL_SOCKET:
 		break;

@@ -406,6 +406,17 @@ bool rules_need_iptables(const struct ruleset *r)
 	return r->needs_iptables;
 }
 
+bool rules_use_queue(const struct ruleset *r)
+{
+	for (size_t i = 0; i < r->chain_count; i++) {
+		for (size_t k = 0; k < r->chains[i]->count; k++) {
+			if (r->chains[i]->rules[k].verdict == VERDICT_QUEUE)
+				return true;
+		}
+	}
+	return false;
+}
+
 const struct policy_route *rules_routes(const struct ruleset *r, size_t *count)
 {
 	*count = r->route_count;

@@ -75,6 +75,9 @@ bool rules_take_bridged(const struct ruleset *r);
 /* true: only iptables can do it (a named ipset). */
 bool rules_need_iptables(const struct ruleset *r);
 
+/* true: first packets go to a queue. */
+bool rules_use_queue(const struct ruleset *r);
+
 /* Points into r. */
 const struct policy_route *rules_routes(const struct ruleset *r, size_t *count);
 

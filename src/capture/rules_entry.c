@@ -354,13 +354,16 @@ void entry_jump_in(const struct entry_rules *x, struct chain *from, const struct
 		chain_add(from, jump_to(to));
 }
 
+void entry_routes_to(const struct entry_rules *x, uint32_t mark, uint32_t table)
+{
+	ruleset_add_route(x->r, AF_INET, mark, table, x->interception->protocol);
+	if (entry_family(x) != AF_INET)
+		ruleset_add_route(x->r, AF_INET6, mark, table, x->interception->protocol);
+}
+
 void entry_routes(const struct entry_rules *x)
 {
-	uint32_t table = capture_table(x->interception, x->conf->kind, x->conf->index);
-
-	ruleset_add_route(x->r, AF_INET, x->mark, table, x->interception->protocol);
-	if (entry_family(x) != AF_INET)
-		ruleset_add_route(x->r, AF_INET6, x->mark, table, x->interception->protocol);
+	entry_routes_to(x, x->mark, capture_table(x->interception, x->conf->kind, x->conf->index));
 }
 
 /* Before any chain that diverts: other entries must not take these packets. */

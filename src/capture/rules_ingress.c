@@ -94,16 +94,22 @@ static void tproxy_marked(const struct entry_rules *x)
 	entry_jump(x, from, pre);
 }
 
-/* Those that the service has refused must not be captured again, nor leave. */
+/*
+ * Those that the service has refused must not be captured again, nor leave. Forwarded ones are delivered here, as
+ * FORWARD sees nothing where this host does not forward; a rule there is for when the policy rule has been taken away.
+ */
 static void reject_refused(const struct entry_rules *x)
 {
-	struct match refused = match_mark(x->r, capture_mark_refused(x->interception, x->conf->index));
+	uint32_t mark = capture_mark_refused(x->interception, x->conf->index);
+	struct match refused = match_mark(x->r, mark);
 	struct rule reject = { .family = entry_family(x), .tcp = true, .verdict = VERDICT_REJECT };
 
 	chain_add(ruleset_hook(x->r, TABLE_MANGLE, HOOK_PREROUTING),
 		  rule_with((struct rule){ .verdict = VERDICT_RETURN }, refused));
 	chain_add(ruleset_hook(x->r, TABLE_FILTER, HOOK_INPUT), rule_with(reject, refused));
 	chain_add(ruleset_hook(x->r, TABLE_FILTER, HOOK_FORWARD), rule_with(reject, refused));
+	if (is_forward(x->n))
+		entry_routes_to(x, mark, capture_table_refused(x->interception, x->conf->index));
 }
 
 static void tproxy_forwarded(const struct entry_rules *x)

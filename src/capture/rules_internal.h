@@ -205,6 +205,7 @@ void entry_jump_in(const struct entry_rules *x, struct chain *from, const struct
 /* Packets of connections that our transparent sockets have are delivered here. */
 void entry_divert_replies(const struct entry_rules *x);
 void entry_routes(const struct entry_rules *x);
+void entry_routes_to(const struct entry_rules *x, uint32_t mark, uint32_t table);
 
 /* The chain that hands to the listener, and drops what finds none. */
 struct chain *entry_tproxy(const struct entry_rules *x, bool loopback);

@@ -61,6 +61,11 @@ uint32_t capture_mark_refused(const struct interception_conf *conf, unsigned ind
 	return capture_mark(conf, ENTRY_INGRESS, index) + REFUSED_OFFSET;
 }
 
+uint32_t capture_table_refused(const struct interception_conf *conf, unsigned index)
+{
+	return CAPTURE_TABLE_FIRST + index + REFUSED_OFFSET + instance_number(conf->instance) * INSTANCE_STEP;
+}
+
 uint16_t capture_queue(const struct interception_conf *conf, unsigned index)
 {
 	return (uint16_t)(CAPTURE_QUEUE_FIRST + index + instance_number(conf->instance) * CAPTURE_ENTRIES_MAX);

@@ -8,7 +8,7 @@
  *   mark   566 + i          ingress i: its captured packets        table 239 + i
  *          1078 + i         egress i, where it uses TPROXY         table 751 + i
  *          1590 + i         ingress i: its service has accepted    (open_ports: connect_first)
- *          2102 + i         ingress i: its service has refused
+ *          2102 + i         ingress i: its service has refused     table 1775 + i
  *   queue  2350 + i         ingress i: first packets               (open_ports: connect_first)
  *
  * An instance's marks and tables are higher by a multiple of 4096, its queues by one of 512. Tables 253 to 255 are the
@@ -44,4 +44,5 @@ uint32_t capture_table(const struct interception_conf *conf, enum entry_kind kin
 /* What the first packet of a connection is marked with when it comes back from the queue. */
 uint32_t capture_mark_accepted(const struct interception_conf *conf, unsigned index);
 uint32_t capture_mark_refused(const struct interception_conf *conf, unsigned index);
+uint32_t capture_table_refused(const struct interception_conf *conf, unsigned index);
 uint16_t capture_queue(const struct interception_conf *conf, unsigned index);

@@ -180,6 +180,17 @@ def test_only_what_the_configuration_needs_counts(host, tmp_path):
     assert routed.one("kernel, routes and sockets", "back end")["found"] == "iptables"
 
 
+def test_a_missing_queue_of_nftables_fails_where_no_other_is_taken(host, tmp_path):
+    path = Path(config(tmp_path, open_ports="connect_first"))
+    found = report(host, "-c", str(path))
+    if found.result("kernel, nftables", "queue") == "ok":
+        pytest.skip("this kernel has nft_queue")
+    assert (found.code, found.result("kernel, nftables", "queue")) == (0, "warn")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "interception": {"backend": "nft"}}))
+    found = report(host, "-c", str(path))
+    assert (found.code, found.result("kernel, nftables", "queue")) == (1, "fail")
+
+
 def test_a_configuration_without_capture_needs_nothing(host, tmp_path):
     path = tmp_path / "tng.json"
     path.write_text(json.dumps({"add_ingress": [{"mapping": {"in": {"port": 1}, "out": {"host": "127.0.0.1", "port": 2}},

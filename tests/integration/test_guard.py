@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.gateway import BINARY
-from harness.netns import Topology, skip_without_namespaces
+from harness.netns import Topology, legacy_tools, skip_without_namespaces
 from harness.process import Process
 from harness.wait import until
 
@@ -90,16 +90,11 @@ def has_own(h):
     return bool(re.search(r"table inet tng\b|table inet tng_|TNG_0_|TNG_b_|proto 235|tng:", text))
 
 
-# In a mount namespace of its own, where the plain names stand for the legacy tools.
-LEGACY = ("unshare", "--mount", "sh", "-c", 'mount --bind /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi && '
-          'exec "$@"', "sh")
-
-
 class StandIn(Process):
     def __init__(self, h, backend, on_exit="open", instance="0", mark=566, how=None, started=True):
         before = h.within
         if backend == "legacy":
-            before, backend = (*before, *LEGACY), "iptables"
+            before, backend = (*before, *legacy_tools()), "iptables"
         super().__init__([*before, STAND_IN, backend, on_exit, instance, str(mark), *([how] if how else [])],
                          f"stand-in {instance}", stdin=subprocess.PIPE)
         if started:
@@ -335,8 +330,7 @@ def _without_empty_legacy(state):
 @pytest.fixture
 def legacy_tables(host):
     """The legacy tool makes a table as soon as it is used, and cannot take it away again."""
-    if not Path("/usr/sbin/xtables-legacy-multi").exists() or not Path("/usr/sbin/xtables-nft-multi").exists():
-        pytest.skip("iptables-legacy is not installed as in Debian")
+    legacy_tools()
     for tool in ("iptables-legacy", "ip6tables-legacy"):
         for table in ("nat", "mangle", "filter"):
             host.run(tool, "-t", table, "-A", "OUTPUT", "-p", "udp", "-j", "RETURN")

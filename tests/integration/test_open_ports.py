@@ -12,7 +12,7 @@ import time
 import pytest
 
 from harness import services
-from harness.netns import Pair, Routed, Wire, skip_without_namespaces
+from harness.netns import Bridged, Pair, Routed, Wire, legacy_tools, skip_without_namespaces
 from harness.services import Echo, Service, ask, expect_reset
 from harness.wait import until
 
@@ -36,6 +36,11 @@ def has_queue():
 def queue():
     if not has_queue():
         pytest.skip("this kernel or iptables has no NFQUEUE")
+
+
+def has_queue_of_nft():
+    rules = "table inet t { chain c { type filter hook prerouting priority -150; tcp dport 1 queue num 1; }; }"
+    return subprocess.run(["unshare", "-n", "nft", rules], stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 SCANS = [("accept", "local", "v4", "raw"),
@@ -85,16 +90,20 @@ class Scene:
 @pytest.fixture
 def scene(stack, tng):
     """
-    scene(open_ports, ...): gateways on both hosts of a pair, or an ingress on a router. The egress captures what is for
-    the open ports (egress_all: for all), so that the ingress's dial to any other one is refused by the host itself.
+    scene(open_ports, ...): gateways on both hosts of a pair, or an ingress on a router, or on a bridge (scope "bridge").
+    The egress captures what is for the open ports (egress_all: for all), so that the ingress's dial to any other one is
+    refused by the host itself. tools: "legacy", "nft" or "iptables", for the ingress.
     """
 
-    def start(open_ports, mode="raw", *, scope="local", egress_all=False, near=None, top=None, serve=OPEN, echo=True,
-              verify=None):
+    def start(open_ports, mode="raw", *, scope="local", tools="auto", egress_all=False, near=None, top=None, serve=OPEN,
+              echo=True, verify=None):
         t = Scene()
-        net = (Pair if scope == "local" else Routed).on(stack)
+        net = {"local": Pair, "forward": Routed, "bridge": Bridged}[scope].on(stack)
         t.net = net
-        t.client, t.gw, t.server = (net.c, net.c, net.s) if scope == "local" else (net.cl, net.gw, net.sv)
+        if scope == "local":
+            t.client, t.gw, t.server = net.c, net.c, net.s
+        else:
+            t.client, t.gw, t.server = net.cl, net.br if scope == "bridge" else net.gw, net.sv
         t.v4, t.v6 = net.server_v4, net.server_v6
         ports = {"port": FIRST, "port_end": LAST}
         before = {h: state_of(h) for h in (t.gw, t.server)}
@@ -107,12 +116,13 @@ def scene(stack, tng):
         far = {"capture_dst": ports if egress_all else [{"port": p} for p in serve], "ipv6": "capture"}
         t.egress = tng(add_egress=[{"netfilter": far, "no_ra": True}], within=t.server.within, name="egress",
                        interception=instance(t.server))
-        entry = {"netfilter": {"capture_dst": ports, "ipv6": "capture", "open_ports": open_ports, "scope": scope,
-                               **(near or {})}, **({"verify": verify} if verify else {"no_ra": True})}
+        entry = {"netfilter": {"capture_dst": ports, "ipv6": "capture", "open_ports": open_ports,
+                               "scope": "local" if scope == "local" else "forward", **(near or {})}, **({"verify": verify} if verify else {"no_ra": True})}
         if mode == "mux":
             entry["rats_tls"] = {"multiplex": True}
-        t.ingress = tng(add_ingress=[entry], within=t.gw.within, name="ingress", interception=instance(t.gw),
-                        **(top or {}))
+        backend = "iptables" if tools == "legacy" else tools
+        t.ingress = tng(add_ingress=[entry], within=(*t.gw.within, *(legacy_tools() if tools == "legacy" else ())),
+                        name="ingress", interception={**instance(t.gw), "backend": backend}, **(top or {}))
         t.echoes = []
         with t.server:
             for p in serve if echo else ():
@@ -151,6 +161,52 @@ def test_a_scan_finds_what_the_value_says(scene, value, scope, family, mode):
     with t.client:
         for p in OPEN:
             assert ask((address, p), SECRET) == SECRET
+
+
+def scan_and_ask(t, address):
+    assert t.found.scan(address, PORTS) == expected(PORTS)
+    with t.client:
+        for p in OPEN:
+            assert ask((address, p), SECRET) == SECRET
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+@pytest.mark.parametrize("scope", ["local", "forward", "bridge"])
+def test_connect_first_holds_with_iptables_legacy(queue, scene, mode, scope, family):
+    t = scene("connect_first", mode, scope=scope, tools="legacy", egress_all=mode == "mux")
+    assert t.ingress.has_line(r"the rules of instance .* stand \(iptables-legacy\)")
+    scan_and_ask(t, t.v4 if family == "v4" else t.v6)
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+@pytest.mark.parametrize("forwarding", [0, 1])
+@pytest.mark.parametrize("scope", ["forward", "bridge"])
+def test_connect_first_holds_whether_the_host_forwards_or_not(queue, scene, mode, scope, forwarding, family):
+    t = scene("connect_first", mode, scope=scope, egress_all=mode == "mux")
+    t.gw.sysctl(net__ipv4__ip_forward=forwarding, net__ipv6__conf__all__forwarding=forwarding)
+    scan_and_ask(t, t.v4 if family == "v4" else t.v6)
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+@pytest.mark.parametrize("scope", ["local", "forward", "bridge"])
+def test_connect_first_holds_with_the_queue_of_nftables(scene, mode, scope, family):
+    if not has_queue_of_nft():
+        pytest.skip("this kernel has no nft_queue")
+    t = scene("connect_first", mode, scope=scope, tools="nft", egress_all=mode == "mux")
+    assert t.ingress.has_line(r"the rules of instance .* stand \(nft\)")
+    scan_and_ask(t, t.v4 if family == "v4" else t.v6)
+
+
+def test_where_nftables_has_no_queue_the_start_says_what_to_do(stack, tng):
+    if has_queue_of_nft():
+        pytest.skip("this kernel has nft_queue")
+    net = Pair.on(stack)
+    entry = {"netfilter": {"capture_dst": {"port": 80}, "open_ports": "connect_first"}, "no_ra": True}
+    before = state_of(net.c)
+    ingress = tng(add_ingress=[entry], within=net.c.within, wait=None, interception={**instance(net.c), "backend": "nft"})
+    assert ingress.wait() == 1
+    assert ingress.has_line(r'open_ports "connect_first": this kernel has no queue of nftables .* "iptables"')
+    assert state_of(net.c) == before
 
 
 SILENT = """
@@ -377,6 +433,35 @@ def test_a_second_reader_of_the_queue_is_refused_by_name(queue, scene, tng):
                 interception={**instance(t.gw), "backend": "none"})
     assert again.wait() == 1
     assert again.has_line(r"open_ports \"connect_first\": read netfilter queue \d+: another process reads it")
+
+
+UDP_SEGMENT = 103
+
+
+def test_packets_that_come_while_the_queues_are_opened_do_not_stay_there(queue, stack, tng):
+    """The rules stand before the gateway does, and lead to the first one of many queues."""
+    net = Pair.on(stack)
+    net.c.run("iptables", "-t", "mangle", "-A", "PREROUTING", "-p", "udp", "-j", "NFQUEUE", "--queue-num", "2350")
+    opened = threading.Event()
+
+    def send():
+        with net.s:
+            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with s:
+            s.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+            s.connect((net.client_v4, 9))
+            while not opened.is_set():
+                s.send(b"x" * 60)  # as many packets
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    stack.add(sender, lambda: (opened.set(), sender.join()))
+    entries = [{"netfilter": {"capture_dst": {"port": 1 + i}, "open_ports": "connect_first", "listen_port": 20000 + i},
+                "no_ra": True} for i in range(500)]
+    tng(add_ingress=entries, within=net.c.within, interception={"backend": "none"})
+    opened.set()
+    sender.join()
+    until("no packet waits", lambda: queue_length(net.c) == 0)
 
 
 def test_a_client_that_does_not_come_costs_its_tunnel_for_a_while_only(queue, scene):

@@ -7,7 +7,7 @@ import pytest
 
 from harness import services, tls
 from harness.gateway import entry
-from harness.netns import Host, Pair, skip_without_namespaces
+from harness.netns import Host, Pair, legacy_tools, skip_without_namespaces
 from harness.services import Echo, ask
 from harness.wait import until
 
@@ -81,13 +81,7 @@ def test_rules_by_somebody_else_leave_the_right_to_mark(host, tng):
 
 
 def test_raw_packets_are_for_the_tools_of_iptables_legacy_and_not_for_the_gateway(host, tng):
-    legacy = Path("/usr/sbin/xtables-legacy-multi")
-    if not legacy.exists() or not Path("/usr/sbin/xtables-nft-multi").exists():
-        pytest.skip("not both flavours of iptables are installed")
-    # Where the tools of the other flavour are, there are those of this one, for this gateway only.
-    only_legacy = ("unshare", "-m", "sh", "-c",
-                   f'mount --bind {legacy} /usr/sbin/xtables-nft-multi && exec "$0" "$@"')
-    gateway = tng(add_egress=[captured()], within=(*host.within, *only_legacy), **instance("iptables"))
+    gateway = tng(add_egress=[captured()], within=(*host.within, *legacy_tools()), **instance("iptables"))
     assert gateway.has_line(r"the rules of instance .* stand \(iptables-legacy\)")
     permitted, effective, _, _, _ = rights_of(gateway.pid)
     assert (permitted, effective) == (NET_ADMIN | NET_RAW, NET_ADMIN)

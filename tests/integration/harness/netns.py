@@ -44,6 +44,24 @@ def skip_without_namespaces():
     subprocess.run(["ip", "netns", "del", name], check=True)
 
 
+# As "update-alternatives --set iptables" does it, in a mount namespace of its own.
+_CHOOSE_LEGACY = """
+mount -t tmpfs tmpfs /mnt && cp -a /etc/alternatives /mnt/ || exit
+for tool in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+    case $tool in ip6*) legacy=ip6tables-legacy${tool#ip6tables};; *) legacy=iptables-legacy${tool#iptables};; esac
+    ln -sf /usr/sbin/$legacy /mnt/alternatives/$tool || exit
+done
+mount --bind /mnt/alternatives /etc/alternatives && umount -l /mnt && exec "$0" "$@"
+"""
+
+
+def legacy_tools():
+    """In front of a command, for which iptables is iptables-legacy."""
+    if not Path("/usr/sbin/iptables-legacy").exists() or not Path("/etc/alternatives/iptables").exists():
+        pytest.skip("iptables-legacy is not installed as in Debian")
+    return ("unshare", "--mount", "sh", "-c", _CHOOSE_LEGACY)
+
+
 class Host:
     """
     A network namespace. Within "with host:" sockets that this thread makes are of that host; they stay so afterwards.

@@ -279,9 +279,22 @@ static void forwarded_packets_are_captured_where_they_come_in(void **state)
 	built_release(&b);
 }
 
+static bool leads_here(const struct ruleset *r, uint32_t mark, uint32_t table)
+{
+	size_t count;
+	const struct policy_route *routes = rules_routes(r, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		if (routes[i].mark == mark && routes[i].table == table)
+			return true;
+	}
+	return false;
+}
+
 static void ports_are_open_as_the_service_says(void **state)
 {
 	struct built first = build(IN(PORT ",'scope':'forward','open_ports':'connect_first'"), "", "", false);
+	struct built local = build(IN(PORT ",'open_ports':'connect_first'"), "", "", false);
 	struct built cache = build(IN(PORT ",'open_ports':'negative_cache'"), "", "", false);
 	char *queue = iptables_of(&first, AF_INET);
 	char *sets = nft_of(&cache);
@@ -292,7 +305,11 @@ static void ports_are_open_as_the_service_says(void **state)
 	assert_has(queue, "-A TNG_0_I0_Q -p tcp --syn -m comment --comment tng:0 -j NFQUEUE --queue-num 2350\n");
 	assert_before(queue, "-A TNG_0_I0_PRE -m mark --mark 1590/0xffffff", "-A TNG_0_I0_PRE -i lo");
 	assert_has(queue,
+		   "-A TNG_0_FILTER_IN -p tcp -m mark --mark 2102/0xffffff -m comment --comment tng:0 -j REJECT");
+	assert_has(queue,
 		   "-A TNG_0_FILTER_FWD -p tcp -m mark --mark 2102/0xffffff -m comment --comment tng:0 -j REJECT");
+	assert_true(leads_here(first.rules, 2102, 1775));
+	assert_false(leads_here(local.rules, 2102, 1775));
 	assert_has(sets,
 		   "add set inet tng i0_refused4 { type ipv4_addr . inet_service; flags timeout; timeout 10000ms; "
 		   "size 65535; }\n");
@@ -300,6 +317,7 @@ static void ports_are_open_as_the_service_says(void **state)
 	free(queue);
 	free(sets);
 	built_release(&first);
+	built_release(&local);
 	built_release(&cache);
 }
 
