@@ -33,6 +33,7 @@ struct syn_queue {
 	struct watch watch;
 	struct syn_queue_events *events;
 	struct log_limit bad;
+	uint32_t seq; /* of the last configuration message; other messages have none */
 };
 
 /* ---- requests ---- */
@@ -49,62 +50,6 @@ static struct nlmsghdr *begin(char *buf, unsigned type, uint16_t queue)
 	g->version = NFNETLINK_V0;
 	g->res_id = htons(queue);
 	return m;
-}
-
-/* 0, or -1 with errno. Before the first packet comes: the queue is bound by the first message of a configuration. */
-static int configure(struct syn_queue *s, struct nlmsghdr *m)
-{
-	char reply[RECEIVE_SIZE];
-	ssize_t len;
-
-	m->nlmsg_flags |= NLM_F_ACK;
-	if (mnl_socket_sendto(s->sock, m, m->nlmsg_len) < 0)
-		return -1;
-	for (;;) {
-		const struct nlmsghdr *h = (const struct nlmsghdr *)reply;
-
-		len = mnl_socket_recvfrom(s->sock, reply, sizeof(reply));
-		if (len < 0)
-			return -1;
-		/* Packets that came already wait for nothing good: their clients send them again. */
-		if (!mnl_nlmsg_ok(h, (int)len) || h->nlmsg_type != NLMSG_ERROR)
-			continue;
-		return mnl_cb_run(reply, (size_t)len, 0, mnl_socket_get_portid(s->sock), NULL, NULL) < 0 ? -1 : 0;
-	}
-}
-
-static int bind_queue(struct syn_queue *s, uint16_t number)
-{
-	struct nfqnl_msg_config_cmd bind = { .command = NFQNL_CFG_CMD_BIND, .pf = htons(AF_UNSPEC) };
-	char buf[REQUEST_SIZE];
-	struct nlmsghdr *m = begin(buf, NFQNL_MSG_CONFIG, number);
-
-	mnl_attr_put(m, NFQA_CFG_CMD, sizeof(bind), &bind);
-	return configure(s, m);
-}
-
-static int set_up_queue(struct syn_queue *s, uint16_t number, unsigned length)
-{
-	struct nfqnl_msg_config_params params = { .copy_range = htonl(COPY_SIZE), .copy_mode = NFQNL_COPY_PACKET };
-	char buf[REQUEST_SIZE];
-	struct nlmsghdr *m = begin(buf, NFQNL_MSG_CONFIG, number);
-
-	mnl_attr_put(m, NFQA_CFG_PARAMS, sizeof(params), &params);
-	mnl_attr_put_u32(m, NFQA_CFG_QUEUE_MAXLEN, htonl(length));
-	return configure(s, m);
-}
-
-static int open_queue(struct syn_queue *s, uint16_t number, unsigned length, struct err *e)
-{
-	if (bind_queue(s, number) < 0) {
-		err_errno(e, ERR_SYSTEM, "read netfilter queue %u%s", number,
-			  errno == EBUSY || errno == EPERM ? ": another process reads it, or CAP_NET_ADMIN is missing"
-							   : "");
-		return -1;
-	}
-	if (set_up_queue(s, number, length) < 0)
-		return err_errno(e, ERR_SYSTEM, "set up netfilter queue %u", number);
-	return 0;
 }
 
 static void verdict(struct syn_queue *s, const struct queued *q, unsigned what, const uint32_t *mark)
@@ -142,6 +87,22 @@ static int remember_attribute(const struct nlattr *a, void *arg)
 	return MNL_CB_OK;
 }
 
+/* false: not a packet that was held back. found: its attributes. */
+static bool read_packet(const struct nlmsghdr *m, const struct nlattr *found[NFQA_MAX + 1], struct queued *q)
+{
+	const struct nfgenmsg *g = mnl_nlmsg_get_payload(m);
+	const struct nfqnl_msg_packet_hdr *h;
+
+	if (m->nlmsg_type != (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET) ||
+	    mnl_attr_parse(m, sizeof(*g), remember_attribute, found) < 0 || found[NFQA_PACKET_HDR] == NULL)
+		return false;
+	h = mnl_attr_get_payload(found[NFQA_PACKET_HDR]);
+	q->queue = ntohs(g->res_id);
+	q->id = ntohl(h->packet_id);
+	q->mark = found[NFQA_MARK] != NULL ? ntohl(mnl_attr_get_u32(found[NFQA_MARK])) : 0;
+	return true;
+}
+
 static void refuse(struct syn_queue *s, const struct queued *q, enum syn_parse why)
 {
 	unsigned skipped;
@@ -155,21 +116,13 @@ static void refuse(struct syn_queue *s, const struct queued *q, enum syn_parse w
 static int on_message(const struct nlmsghdr *m, void *arg)
 {
 	struct syn_queue *s = arg;
-	const struct nfgenmsg *g = mnl_nlmsg_get_payload(m);
 	const struct nlattr *found[NFQA_MAX + 1] = { NULL };
-	const struct nfqnl_msg_packet_hdr *h;
-	struct queued q = { 0 };
+	struct queued q;
 	struct syn syn;
 	enum syn_parse result;
 
-	if (m->nlmsg_type != (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET) ||
-	    mnl_attr_parse(m, sizeof(*g), remember_attribute, found) < 0 || found[NFQA_PACKET_HDR] == NULL)
+	if (!read_packet(m, found, &q))
 		return MNL_CB_OK;
-	h = mnl_attr_get_payload(found[NFQA_PACKET_HDR]);
-	q.queue = ntohs(g->res_id);
-	q.id = ntohl(h->packet_id);
-	if (found[NFQA_MARK] != NULL)
-		q.mark = ntohl(mnl_attr_get_u32(found[NFQA_MARK]));
 	if (found[NFQA_PAYLOAD] == NULL) {
 		refuse(s, &q, SYN_CUT);
 		return MNL_CB_OK;
@@ -213,6 +166,88 @@ static void on_ready(struct watch *w, uint32_t events)
 		/* An error that the kernel tells is about a verdict for a packet that has gone. */
 		(void)mnl_cb_run(buf, (size_t)len, 0, mnl_socket_get_portid(s->sock), on_message, s);
 	}
+}
+
+/* ---- configuration ---- */
+
+/* Nobody could make a tunnel for it yet. Its client sends it again. */
+static void drop_early(struct syn_queue *s, const struct nlmsghdr *m)
+{
+	const struct nlattr *found[NFQA_MAX + 1] = { NULL };
+	struct queued q;
+
+	if (read_packet(m, found, &q))
+		syn_queue_drop(s, &q);
+}
+
+/* The answer to our last message, or NULL. Rules may stand already, so that packets come before it, and in between. */
+static const struct nlmsgerr *find_answer(struct syn_queue *s, const char *reply, int len)
+{
+	const struct nlmsghdr *m = (const struct nlmsghdr *)reply;
+	const struct nlmsgerr *answer = NULL;
+
+	for (; mnl_nlmsg_ok(m, len); m = mnl_nlmsg_next(m, &len)) {
+		if (m->nlmsg_type != NLMSG_ERROR)
+			drop_early(s, m);
+		else if (m->nlmsg_seq == s->seq && mnl_nlmsg_get_payload_len(m) >= sizeof(*answer))
+			answer = mnl_nlmsg_get_payload(m);
+	}
+	return answer;
+}
+
+/* 0, or -1 with errno. */
+static int configure(struct syn_queue *s, struct nlmsghdr *m)
+{
+	char reply[RECEIVE_SIZE];
+	const struct nlmsgerr *answer = NULL;
+
+	m->nlmsg_flags |= NLM_F_ACK;
+	m->nlmsg_seq = ++s->seq;
+	if (mnl_socket_sendto(s->sock, m, m->nlmsg_len) < 0)
+		return -1;
+	while (answer == NULL) {
+		ssize_t len = mnl_socket_recvfrom(s->sock, reply, sizeof(reply));
+
+		if (len < 0)
+			return -1;
+		answer = find_answer(s, reply, (int)len);
+	}
+	errno = -answer->error;
+	return answer->error == 0 ? 0 : -1;
+}
+
+static int bind_queue(struct syn_queue *s, uint16_t number)
+{
+	struct nfqnl_msg_config_cmd bind = { .command = NFQNL_CFG_CMD_BIND, .pf = htons(AF_UNSPEC) };
+	char buf[REQUEST_SIZE];
+	struct nlmsghdr *m = begin(buf, NFQNL_MSG_CONFIG, number);
+
+	mnl_attr_put(m, NFQA_CFG_CMD, sizeof(bind), &bind);
+	return configure(s, m);
+}
+
+static int set_up_queue(struct syn_queue *s, uint16_t number, unsigned length)
+{
+	struct nfqnl_msg_config_params params = { .copy_range = htonl(COPY_SIZE), .copy_mode = NFQNL_COPY_PACKET };
+	char buf[REQUEST_SIZE];
+	struct nlmsghdr *m = begin(buf, NFQNL_MSG_CONFIG, number);
+
+	mnl_attr_put(m, NFQA_CFG_PARAMS, sizeof(params), &params);
+	mnl_attr_put_u32(m, NFQA_CFG_QUEUE_MAXLEN, htonl(length));
+	return configure(s, m);
+}
+
+static int open_queue(struct syn_queue *s, uint16_t number, unsigned length, struct err *e)
+{
+	if (bind_queue(s, number) < 0) {
+		err_errno(e, ERR_SYSTEM, "read netfilter queue %u%s", number,
+			  errno == EBUSY || errno == EPERM ? ": another process reads it, or CAP_NET_ADMIN is missing"
+							   : "");
+		return -1;
+	}
+	if (set_up_queue(s, number, length) < 0)
+		return err_errno(e, ERR_SYSTEM, "set up netfilter queue %u", number);
+	return 0;
 }
 
 /* ---- the life ---- */
