@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attest/verifier.h"
 #include "base/clock.h"
 #include "base/slab.h"
 #include "gateway/flow.h"

@@ -28,6 +28,7 @@
 #include "relay/relay.h"
 #include "tunnel/rats_tls/mux.h"
 #include "tunnel/rats_tls/record_stream.h"
+#include "tunnel/rats_tls/secure.h"
 #include "tunnel/rats_tls/session_pool.h"
 
 enum flow_state { FLOW_OPENING, FLOW_KEPT, FLOW_RELAYING };

@@ -21,7 +21,7 @@
 #include "io/pool.h"
 #include "io/worker.h"
 #include "metrics/counters.h"
-#include "tunnel/rats_tls/secure.h"
+#include "tunnel/rats_tls/secure_side.h"
 
 struct attester;
 struct flow;

@@ -242,7 +242,7 @@ static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry 
 	struct gateway *g = gw->gateway;
 	const struct timeouts_conf *t = &g->config->timeouts;
 	bool is_ingress = en->conf->kind == ENTRY_INGRESS;
-	struct secure_side_options options = {
+	struct secure_side side = {
 		.worker = &gw->base,
 		.role = is_ingress ? TLS_CLIENT : TLS_SERVER,
 		.name = en->conf->path,
@@ -269,7 +269,8 @@ static int lane_init(struct lane *lane, struct gateway_worker *gw, struct entry 
 	lane->capture_events.reserve = on_reserve;
 	lane->capture_events.release = on_release;
 	lane->capture_events.lost = on_lost;
-	if (secure_side_init(&lane->side, &options, e) < 0)
+	lane->side = side;
+	if (secure_side_init(&lane->side, e) < 0)
 		return err_wrap(e, "%s", en->conf->path);
 	if (is_ingress && en->conf->multiplex == TRI_TRUE)
 		lane->pool = make_pool(lane);

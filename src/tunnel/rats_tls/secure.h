@@ -13,52 +13,15 @@
 
 #include <stdbool.h>
 
-#include "attest/verifier.h"
+#include "attest/verdict.h"
 #include "base/bytes.h"
 #include "base/err.h"
 #include "crypto/tls.h"
 #include "metrics/reason.h"
 
-struct attester;
-struct identity;
 struct record_stream;
 struct secure;
-struct worker;
-
-/* One for each entry and worker. */
-struct secure_side {
-	struct worker *worker;
-	enum tls_role role;
-	const char *name; /* "add_egress[0]", for messages */
-	struct tls_config *config;
-	struct attester *attester; /* NULL: we present the dummy */
-	struct identity *dummy;	   /* server without attester; NULL for a client, which then presents nothing */
-	struct identity *shown;	   /* what config presents now */
-	struct verifier *verifier; /* NULL: the peer is not judged */
-	unsigned first_byte_ms;
-	unsigned handshake_ms;
-	unsigned verify_ms;
-	bool libssl_records; /* libssl goes on after the handshake, instead of crypto/record.h */
-};
-
-struct secure_side_options {
-	struct worker *worker;
-	enum tls_role role;
-	const char *name;
-	unsigned alpn;
-	struct attester *attester;
-	struct identity *dummy;
-	struct verifier *verifier;
-	unsigned first_byte_ms;
-	unsigned handshake_ms;
-	unsigned verify_ms;
-	size_t certificate_size;
-	bool libssl_records;
-};
-
-/* On any thread before the worker runs. keeps attester, dummy, verifier. */
-int secure_side_init(struct secure_side *s, const struct secure_side_options *options, struct err *e) MUST_CHECK;
-void secure_side_release(struct secure_side *s);
+struct secure_side;
 
 /* What a connection turned out to be. */
 struct secured {

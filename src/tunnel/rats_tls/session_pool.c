@@ -16,10 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attest/verifier.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/worker.h"
 #include "tunnel/rats_tls/record_stream.h"
+#include "tunnel/rats_tls/secure_side.h"
 
 #define REAP_MS 1000 /* between two looks whether a retired session can go */
 #define BUCKETS 256

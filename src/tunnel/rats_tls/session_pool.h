@@ -17,6 +17,7 @@
 #include "tunnel/rats_tls/mux.h"
 #include "tunnel/rats_tls/secure.h"
 
+struct secure_side;
 struct session_pool;
 struct session_open;
 
