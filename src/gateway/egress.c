@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/slab.h"
 #include "gateway/flow.h"
+#include "tunnel/dial_reason.h"
 
 #define RAW_DESCRIPTORS 2    /* the peer and the service */
 #define STREAM_DESCRIPTORS 1 /* the service */
@@ -49,7 +50,7 @@ struct egress_session {
 	struct task reap;
 };
 
-static void session_free(struct egress_session *s)
+static void egress_session_free(struct egress_session *s)
 {
 	struct gateway_worker *gw = s->lane->gw;
 
@@ -80,7 +81,7 @@ static void on_reap(struct task *t)
 	if (!list_is_empty(&s->flows) || !list_is_empty(&s->waiting))
 		return;
 	/* The last flow's stream may have just been closed: one more round until nothing refers to it. */
-	session_free(s);
+	egress_session_free(s);
 }
 
 /* ---- to the service ---- */
@@ -123,7 +124,7 @@ static void on_dial_failed(struct dial_events *self, enum dial_failure failure, 
 
 	f->dial = NULL;
 	refuse_stream(f, 502);
-	flow_close(f, flow_dial_reason(failure, false), why);
+	flow_close(f, dial_reason_service(failure), why);
 }
 
 static void dial_service(struct flow *f)
@@ -153,7 +154,7 @@ static void on_idle(struct timer *t)
 	if (is_used)
 		s->used_ms = loop_now_ms(loop);
 	if (!is_used && (s->refused || loop_now_ms(loop) - s->used_ms >= limit))
-		session_free(s);
+		egress_session_free(s);
 	else
 		timer_start(loop, &s->idle, s->refused ? REFUSED_MS : MAX(limit / 4, 1u));
 }
@@ -382,5 +383,5 @@ void egress_drain(struct lane *lane)
 void egress_stop(struct lane *lane)
 {
 	LIST_EACH (link, &lane->sessions)
-		session_free(container_of(link, struct egress_session, link));
+		egress_session_free(container_of(link, struct egress_session, link));
 }

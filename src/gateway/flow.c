@@ -413,22 +413,3 @@ void flow_dial(struct flow *f)
 
 	f->dial = dial_start(&f->lane->gw->base, &options, &f->dial_events);
 }
-
-enum reason flow_dial_reason(enum dial_failure failure, bool to_peer)
-{
-	switch (failure) {
-	case DIAL_RESOLVE:
-		return REASON_RESOLVE_FAILED;
-	case DIAL_REFUSED:
-		return to_peer ? REASON_PEER_REFUSED : REASON_SERVICE_REFUSED;
-	case DIAL_UNREACHABLE:
-		return to_peer ? REASON_PEER_UNREACHABLE : REASON_SERVICE_UNREACHABLE;
-	case DIAL_TIMEOUT:
-		return to_peer ? REASON_PEER_TIMEOUT : REASON_SERVICE_TIMEOUT;
-	case DIAL_NO_DESCRIPTORS:
-		return REASON_NO_DESCRIPTORS;
-	case DIAL_SOURCE:
-		return REASON_SOURCE_TAKEN;
-	}
-	return REASON_INTERNAL;
-}

@@ -113,6 +113,3 @@ struct sock_addr flow_source(const struct flow *f);
 
 /* To where the flow is aimed; dial_events are set. */
 void flow_dial(struct flow *f);
-
-/* What a failed dial means. to_peer: the other gateway, else the service. */
-enum reason flow_dial_reason(enum dial_failure failure, bool to_peer);

@@ -12,6 +12,7 @@
 #include "base/slab.h"
 #include "gateway/flow.h"
 #include "gateway/knock.h"
+#include "tunnel/dial_reason.h"
 
 #define RAW_DESCRIPTORS 2 /* the client and the tunnel */
 #define MUX_DESCRIPTORS 1
@@ -81,7 +82,7 @@ static void on_dial_failed(struct dial_events *self, enum dial_failure failure, 
 	struct flow *f = container_of(self, struct flow, dial_events);
 
 	f->dial = NULL;
-	flow_close(f, flow_dial_reason(failure, true), why);
+	flow_close(f, dial_reason_peer(failure), why);
 }
 
 static void open_raw(struct flow *f)

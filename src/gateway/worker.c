@@ -194,15 +194,17 @@ static struct session_pool *make_pool(struct lane *lane)
 	unsigned bound = session_bound(conf);
 	unsigned sharers = MIN(bound, g->worker_count);
 	struct session_pool_options options = {
-		.side = &lane->side,
-		.sock = &lane->sock,
-		.connect_ms = t->connect_ms,
-		.resolve_ms = t->resolve_ms,
+		.session = {
+			.side = &lane->side,
+			.sock = &lane->sock,
+			.connect_ms = t->connect_ms,
+			.resolve_ms = t->resolve_ms,
+			.idle_ms = t->pool_idle_ms,
+			.descriptors = &g->descriptors,
+		},
 		.wait_ms = t->resolve_ms + t->connect_ms + t->handshake_ms + t->verify_ms,
-		.pool_idle_ms = t->pool_idle_ms,
 		.max_streams = conf->multiplex_max_streams,
 		.single = conf->transparency.client_port,
-		.descriptors = &g->descriptors,
 	};
 
 	if (bound > 0 && lane->gw->base.index < sharers)

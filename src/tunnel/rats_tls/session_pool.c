@@ -2,71 +2,33 @@
 /*
  * session_pool - who waits for a stream, and which session gives it one.
  *
- *   open:     WAITING (for a session) --> ASKING (CONNECT sent) --> over
- *   session:  DIALING --> SECURING --> READY <--> JUDGING --> RETIRED
+ *   WAITING (for a session) --> ASKING (CONNECT sent) --> over
  *
- * JUDGING is a session whose verdict has run out and is being renewed. RETIRED takes no new streams and goes
- * with its last one. serve() looks at all that wait for a destination, gives out what there is, and opens
- * another session if that is not enough; it runs from a task, so that any number of changes cost one look.
+ * serve() looks at all that wait for a destination, gives out what there is, and opens another session if that
+ * is not enough; it runs from a task, so that any number of changes cost one look.
  */
 #include "tunnel/rats_tls/session_pool.h"
 
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "attest/verifier.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "io/worker.h"
-#include "tunnel/rats_tls/record_stream.h"
 #include "tunnel/rats_tls/secure_side.h"
 
-#define REAP_MS 1000 /* between two looks whether a retired session can go */
 #define BUCKETS 256
 #define UNKNOWN_ROOM 100 /* RFC 9113 6.5.2 recommends peers to allow at least this */
 #define HTTP_BUSY 503	 /* the other gateway is at a limit of its own */
 
-enum session_state { SESSION_DIALING, SESSION_SECURING, SESSION_READY, SESSION_JUDGING, SESSION_RETIRED };
-
 struct destination {
 	struct list link; /* in its bucket */
 	struct session_pool *pool;
-	struct endpoint to;
-	struct sock_addr from; /* all zero: the kernel chooses */
-	unsigned opens;	       /* struct session_open, in every state */
+	struct session_options options;
+	struct session_events session_events;
+	unsigned opens; /* struct session_open, in every state */
 	struct list sessions;
 	struct list waiting; /* struct session_open */
 	unsigned waiting_count;
-	unsigned opening;   /* sessions in DIALING or SECURING */
-	unsigned last_room; /* that a new session offered */
+	unsigned last_room; /* that a session offered */
 	struct task serve;
-};
-
-struct session {
-	struct list link;
-	struct destination *dest;
-	enum session_state state;
-	struct dial *dial;
-	struct dial_events dial_events;
-	struct secure *secure;
-	struct secure_events secure_events;
-	struct record_stream tls;
-	struct mux_session *mux;
-	struct mux_session_events mux_events;
-	uint64_t used_ms; /* when it last had a stream */
-	bool ended;
-	bool attested;
-	uint64_t verdict_expires_ms;
-	bool is_fresh; /* the verdict serves at least those who waited for it */
-	char tee[32];
-	struct buf cert;
-	uint8_t cert_sha256[32];
-	struct verify_call *verifying;
-	struct verify_events verify_events;
-	struct timer idle; /* looks whether it can go */
-	struct task reap;
 };
 
 struct session_open {
@@ -86,107 +48,15 @@ struct session_open {
 
 struct session_pool {
 	struct session_pool_options options;
-	struct worker *worker;
 	struct list buckets[BUCKETS]; /* of destinations */
 };
 
 static struct loop *loop_of(const struct destination *d)
 {
-	return d->pool->worker->loop;
+	return d->options.side->worker->loop;
 }
 
-/* ---- sessions ---- */
-
-static void session_free(struct session *s)
-{
-	struct loop *loop = loop_of(s->dest);
-
-	list_remove(&s->link);
-	atomic_fetch_sub_explicit(s->dest->pool->options.descriptors, 1, memory_order_relaxed);
-	timer_cancel(loop, &s->idle);
-	task_cancel(&s->reap);
-	dial_cancel(s->dial);
-	secure_cancel(s->secure);
-	if (s->verifying != NULL)
-		verify_call_cancel(s->verifying);
-	if (s->mux != NULL)
-		mux_session_free(s->mux);
-	else if (s->tls.watch.fd >= 0)
-		s->tls.stream.ops->close(&s->tls.stream, STREAM_FINISHED);
-	buf_release(&s->cert);
-	task_schedule(loop, &s->dest->serve); /* which forgets a destination that nobody uses */
-	free(s);
-}
-
-static void on_reap(struct task *t)
-{
-	struct session *s = container_of(t, struct session, reap);
-
-	if (s->state == SESSION_RETIRED && (s->mux == NULL || mux_session_streams(s->mux) == 0))
-		session_free(s);
-}
-
-static void retire(struct session *s)
-{
-	if (s->state == SESSION_RETIRED)
-		return;
-	if (s->state == SESSION_DIALING || s->state == SESSION_SECURING)
-		s->dest->opening--;
-	if (s->verifying != NULL) {
-		verify_call_cancel(s->verifying);
-		s->verifying = NULL;
-	}
-	s->state = SESSION_RETIRED;
-	if (s->mux != NULL && !s->ended)
-		mux_session_drain(s->mux);
-	task_schedule(loop_of(s->dest), &s->reap);
-	timer_start(loop_of(s->dest), &s->idle, REAP_MS);
-}
-
-/* Looks now and then: that the last stream has been closed is told by nobody. */
-static void on_idle(struct timer *t)
-{
-	struct session *s = container_of(t, struct session, idle);
-	struct loop *loop = loop_of(s->dest);
-	unsigned limit = s->dest->pool->options.pool_idle_ms;
-
-	if (s->state == SESSION_RETIRED) {
-		timer_start(loop, &s->idle, REAP_MS);
-		task_schedule(loop, &s->reap);
-		return;
-	}
-	if (mux_session_streams(s->mux) > 0)
-		s->used_ms = loop_now_ms(loop);
-	if (loop_now_ms(loop) - s->used_ms >= limit)
-		retire(s);
-	else
-		timer_start(loop, &s->idle, MAX(limit / 4, 1u));
-}
-
-static void on_changed(struct mux_session_events *self)
-{
-	struct session *s = container_of(self, struct session, mux_events);
-
-	if (s->state == SESSION_RETIRED)
-		task_schedule(loop_of(s->dest), &s->reap);
-	else if (mux_session_is_closing(s->mux))
-		retire(s);
-	else
-		s->dest->last_room = MAX(mux_session_room(s->mux) + mux_session_streams(s->mux), 1u);
-	task_schedule(loop_of(s->dest), &s->dest->serve);
-}
-
-static void on_ended(struct mux_session_events *self, enum reason reason, const struct err *why)
-{
-	struct session *s = container_of(self, struct session, mux_events);
-	char to[ENDPOINT_TEXT];
-
-	log_debug("%s: session to %s ended: %s: %s", s->dest->pool->options.side->name,
-		  endpoint_format(&s->dest->to, to), reason_word(reason), why->text);
-	s->ended = true;
-	retire(s);
-	task_schedule(loop_of(s->dest), &s->dest->serve);
-}
+/* ---- opens ---- */
 
 /* An open is linked only while it waits for a session. */
 static void stop_waiting(struct session_open *o)
@@ -207,181 +77,6 @@ static void fail_open(struct session_open *o, enum reason reason, const struct e
 	stop_waiting(o);
 	task_schedule(loop_of(o->dest), &o->tell);
 }
-
-/* Nothing else is under way for them: all who wait are told why. */
-static void session_failed(struct session *s, enum reason reason, const struct err *why)
-{
-	struct destination *d = s->dest;
-
-	retire(s);
-	if (d->opening > 0)
-		return;
-	LIST_EACH (link, &d->waiting)
-		fail_open(container_of(link, struct session_open, link), reason, why);
-}
-
-static void keep_verdict(struct session *s, const struct verdict *v)
-{
-	s->attested = true;
-	s->is_fresh = true;
-	s->verdict_expires_ms = v->expires_ms;
-	snprintf(s->tee, sizeof(s->tee), "%s", v->tee);
-}
-
-static void on_secured(struct secure_events *self, const struct secured *result)
-{
-	struct session *s = container_of(self, struct session, secure_events);
-	struct destination *d = s->dest;
-	struct mux_session_options options = { .role = MUX_CLIENT };
-	struct err why;
-
-	s->secure = NULL;
-	if (result->alpn != TLS_ALPN_H2) {
-		err_set(&why, ERR_PEER, "the peer does not multiplex (no ALPN h2)");
-		session_failed(s, REASON_TLS_ALPN, &why);
-		return;
-	}
-	if (result->attested) {
-		keep_verdict(s, &result->verdict);
-		buf_append_bytes(&s->cert, result->cert);
-		memcpy(s->cert_sha256, result->cert_sha256, sizeof(s->cert_sha256));
-	}
-	s->mux = mux_session_new(d->pool->worker, &s->tls.stream, &options, &s->mux_events, &why);
-	if (s->mux == NULL) {
-		session_failed(s, REASON_INTERNAL, &why);
-		return;
-	}
-	d->opening--;
-	s->state = SESSION_READY;
-	d->last_room = MAX(mux_session_room(s->mux), 1u);
-	s->used_ms = loop_now_ms(loop_of(d));
-	timer_start(loop_of(d), &s->idle, MAX(d->pool->options.pool_idle_ms / 4, 1u));
-	task_schedule(loop_of(d), &d->serve);
-}
-
-static void on_secure_failed(struct secure_events *self, enum reason reason, const struct err *why)
-{
-	struct session *s = container_of(self, struct session, secure_events);
-
-	s->secure = NULL;
-	session_failed(s, reason, why);
-}
-
-static enum reason dial_reason(enum dial_failure failure)
-{
-	switch (failure) {
-	case DIAL_RESOLVE:
-		return REASON_RESOLVE_FAILED;
-	case DIAL_REFUSED:
-		return REASON_PEER_REFUSED;
-	case DIAL_UNREACHABLE:
-		return REASON_PEER_UNREACHABLE;
-	case DIAL_TIMEOUT:
-		return REASON_PEER_TIMEOUT;
-	case DIAL_NO_DESCRIPTORS:
-		return REASON_NO_DESCRIPTORS;
-	case DIAL_SOURCE:
-		return REASON_SOURCE_TAKEN;
-	}
-	return REASON_INTERNAL;
-}
-
-static void on_dial_failed(struct dial_events *self, enum dial_failure failure, const struct err *why)
-{
-	struct session *s = container_of(self, struct session, dial_events);
-
-	s->dial = NULL;
-	session_failed(s, dial_reason(failure), why);
-}
-
-static void on_connected(struct dial_events *self, int fd, struct watch *watch, const struct sock_addr *addr)
-{
-	struct session *s = container_of(self, struct session, dial_events);
-	struct worker *w = s->dest->pool->worker;
-	struct err why;
-
-	(void)addr;
-	s->dial = NULL;
-	record_stream_init(&s->tls, w, fd);
-	if (loop_hand_over(w->loop, watch, &s->tls.watch, WATCH_STREAM, &why) < 0) {
-		loop_unwatch(w->loop, watch);
-		session_failed(s, REASON_INTERNAL, &why);
-		return;
-	}
-	s->state = SESSION_SECURING;
-	s->secure = secure_start(s->dest->pool->options.side, &s->tls, "tng.internal", &s->secure_events);
-}
-
-static void session_open_new(struct destination *d)
-{
-	struct session_pool *p = d->pool;
-	struct session *s = mem_new_of(struct session);
-	struct dial_options options = {
-		.to = d->to,
-		.from = d->from,
-		.connect_ms = p->options.connect_ms,
-		.resolve_ms = p->options.resolve_ms,
-		.sock = p->options.sock,
-	};
-
-	s->dest = d;
-	s->state = SESSION_DIALING;
-	s->tls.watch.fd = -1;
-	s->dial_events.connected = on_connected;
-	s->dial_events.failed = on_dial_failed;
-	s->secure_events.secured = on_secured;
-	s->secure_events.failed = on_secure_failed;
-	s->mux_events.changed = on_changed;
-	s->mux_events.ended = on_ended;
-	timer_init(&s->idle, on_idle);
-	task_init(&s->reap, on_reap);
-	list_init(&s->link);
-	list_append(&d->sessions, &s->link);
-	d->opening++;
-	atomic_fetch_add_explicit(p->options.descriptors, 1, memory_order_relaxed);
-	s->dial = dial_start(p->worker, &options, &s->dial_events);
-}
-
-/* ---- the verdict of a session that is in use ---- */
-
-static void on_decided(struct verify_events *self, const struct verdict *v)
-{
-	struct session *s = container_of(self, struct session, verify_events);
-	char to[ENDPOINT_TEXT];
-
-	s->verifying = NULL;
-	if (v->accepted) {
-		keep_verdict(s, v);
-		s->state = SESSION_READY;
-	} else {
-		/* A new handshake may bring newer evidence; if it does not, it is refused as well. */
-		log_warn("%s: session to %s takes no more streams: %s: %s", s->dest->pool->options.side->name,
-			 endpoint_format(&s->dest->to, to), reason_word(v->reason), v->why.text);
-		retire(s);
-	}
-	task_schedule(loop_of(s->dest), &s->dest->serve);
-}
-
-/* true when the peer of the session is still believed; begins to find out when that is not known. */
-static bool is_believed(struct session *s)
-{
-	struct verifier *verifier = s->dest->pool->options.side->verifier;
-	struct verdict v;
-
-	if (verifier == NULL || s->is_fresh || clock_ms() < s->verdict_expires_ms)
-		return true;
-	if (verifier_cached(verifier, s->cert_sha256, &v)) {
-		keep_verdict(s, &v);
-		return true;
-	}
-	s->state = SESSION_JUDGING;
-	s->verify_events.decided = on_decided;
-	s->verifying =
-		verifier_check(verifier, loop_of(s->dest), buf_bytes(&s->cert), s->cert_sha256, &s->verify_events);
-	return false;
-}
-
-/* ---- opens ---- */
 
 static void open_free(struct session_open *o)
 {
@@ -444,7 +139,7 @@ static void on_connect_failed(struct mux_connect_events *self, enum reason reaso
 	struct session_open *o = container_of(self, struct session_open, connect_events);
 	struct stream *s = mux_stream_stream(o->stream);
 	struct err alert;
-	bool alerted = record_stream_alert(&o->session->tls, &alert);
+	bool alerted = session_alert(o->session, &alert);
 
 	s->ops->close(s, STREAM_ABORT);
 	o->stream = NULL;
@@ -456,14 +151,28 @@ static void on_connect_failed(struct mux_connect_events *self, enum reason reaso
 		fail_open(o, reason, why);
 }
 
+static bool is_opening(const struct session *s)
+{
+	return s->state == SESSION_DIALING || s->state == SESSION_SECURING;
+}
+
+static unsigned count_opening(const struct destination *d)
+{
+	unsigned count = 0;
+
+	LIST_EACH (link, &d->sessions)
+		count += is_opening(container_of(link, struct session, link));
+	return count;
+}
+
 static void on_open_deadline(struct timer *t)
 {
 	struct session_open *o = container_of(t, struct session_open, deadline);
 	char to[ENDPOINT_TEXT];
 	struct err why;
 
-	endpoint_format(&o->dest->to, to);
-	if (o->session == NULL && o->dest->opening == 0) {
+	endpoint_format(&o->dest->options.to, to);
+	if (o->session == NULL && count_opening(o->dest) == 0) {
 		err_set(&why, ERR_LIMIT, "no session to %s has a free stream", to);
 		fail_open(o, REASON_LIMIT_STREAMS, &why);
 	} else {
@@ -472,9 +181,40 @@ static void on_open_deadline(struct timer *t)
 	}
 }
 
+/* ---- news of the sessions ---- */
+
+static void on_changed(struct session_events *self, struct session *s)
+{
+	struct destination *d = container_of(self, struct destination, session_events);
+
+	if (s->state != SESSION_RETIRED)
+		d->last_room = MAX(mux_session_room(s->mux) + mux_session_streams(s->mux), 1u);
+	task_schedule(loop_of(d), &d->serve);
+}
+
+/* When nothing else is under way for them, all who wait are told why. */
+static void on_failed(struct session_events *self, enum reason reason, const struct err *why)
+{
+	struct destination *d = container_of(self, struct destination, session_events);
+
+	if (count_opening(d) > 0)
+		return;
+	LIST_EACH (link, &d->waiting)
+		fail_open(container_of(link, struct session_open, link), reason, why);
+}
+
+static void on_gone(struct session_events *self)
+{
+	struct destination *d = container_of(self, struct destination, session_events);
+
+	task_schedule(loop_of(d), &d->serve); /* which forgets a destination that nobody uses */
+}
+
+/* ---- who gets what ---- */
+
 static bool ask(struct session_open *o, struct session *s)
 {
-	struct mux_stream *stream = mux_session_connect(s->mux, &o->connect_events);
+	struct mux_stream *stream = session_connect(s, &o->connect_events);
 
 	if (stream == NULL)
 		return false;
@@ -482,9 +222,8 @@ static bool ask(struct session_open *o, struct session *s)
 	o->stream = stream;
 	o->session = s;
 	stop_waiting(o);
-	s->used_ms = loop_now_ms(loop_of(o->dest));
 	if (o->dest->pool->options.single)
-		retire(s); /* goes with this stream */
+		session_retire(s); /* goes with this stream */
 	return true;
 }
 
@@ -514,7 +253,7 @@ static struct session *find_session(struct destination *d, bool soft_limit)
 			continue;
 		if (soft_limit && most > 0 && mux_session_streams(s->mux) >= most)
 			continue;
-		if (is_believed(s))
+		if (session_is_believed(s))
 			return s;
 	}
 	return NULL;
@@ -535,8 +274,8 @@ static void open_more(struct destination *d)
 	unsigned room = most > 0 ? most : d->last_room;
 	unsigned wanted = (d->waiting_count + room - 1) / room;
 
-	while (d->opening < wanted && may_open_another(d))
-		session_open_new(d);
+	for (unsigned opening = count_opening(d); opening < wanted && may_open_another(d); opening++)
+		session_start(&d->options, &d->session_events, &d->sessions);
 }
 
 /* Clients choose the destinations of an entry that captures: what is not in use is forgotten. */
@@ -575,7 +314,6 @@ struct session_pool *session_pool_new(const struct session_pool_options *options
 	struct session_pool *p = mem_new_of(struct session_pool);
 
 	p->options = *options;
-	p->worker = options->side->worker;
 	for (size_t i = 0; i < BUCKETS; i++)
 		list_init(&p->buckets[i]);
 	return p;
@@ -612,13 +350,17 @@ static struct destination *find_destination(struct session_pool *p, const struct
 
 	LIST_EACH (link, bucket) {
 		d = container_of(link, struct destination, link);
-		if (endpoint_equal(&d->to, to) && sock_addr_equal(&d->from, from))
+		if (endpoint_equal(&d->options.to, to) && sock_addr_equal(&d->options.from, from))
 			return d;
 	}
 	d = mem_new_of(struct destination);
 	d->pool = p;
-	d->to = *to;
-	d->from = *from;
+	d->options = p->options.session;
+	d->options.to = *to;
+	d->options.from = *from;
+	d->session_events.changed = on_changed;
+	d->session_events.failed = on_failed;
+	d->session_events.gone = on_gone;
 	d->last_room = UNKNOWN_ROOM;
 	list_init(&d->sessions);
 	list_init(&d->waiting);

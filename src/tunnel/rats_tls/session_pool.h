@@ -11,27 +11,17 @@
  */
 #pragma once
 
-#include <stdatomic.h>
+#include "tunnel/rats_tls/session.h"
 
-#include "io/dial.h"
-#include "tunnel/rats_tls/mux.h"
-#include "tunnel/rats_tls/secure.h"
-
-struct secure_side;
 struct session_pool;
 struct session_open;
 
 struct session_pool_options {
-	struct secure_side *side;
-	const struct sock_options *sock;
-	unsigned connect_ms;
-	unsigned resolve_ms;
-	unsigned wait_ms; /* for a place on a session, once they are open */
-	unsigned pool_idle_ms;
-	unsigned max_streams;	    /* on one session, as long as another may be opened; 0: what the peer allows */
-	bool single;		    /* one stream for each session, which goes with it */
-	atomic_size_t *descriptors; /* sessions count themselves here */
-	unsigned max_connections;   /* of this worker, for one destination; 0: as many as needed */
+	struct session_options session; /* to and from are those of each open */
+	unsigned wait_ms;		/* for a place on a session, once they are open */
+	unsigned max_streams;		/* on one session, as long as another may be opened; 0: what the peer allows */
+	bool single;			/* one stream for each session, which goes with it */
+	unsigned max_connections;	/* of this worker, for one destination; 0: as many as needed */
 };
 
 struct session_pool *session_pool_new(const struct session_pool_options *options);
