@@ -110,6 +110,8 @@ void doctor_examine(const struct doctor_options *options, struct doctor_report *
 		doctor_add(report, "configuration", "capture", DOCTOR_NOTE, true, NULL,
 			   "no entry captures by the kernel: what follows does not matter for this configuration");
 	doctor_look_at_host(&needs, report);
+	if (options->config != NULL)
+		doctor_look_at_ports(options->config, report);
 	doctor_try_kernel(&needs, report);
 	doctor_look_at_running(options, &needs, report);
 	if (options->config != NULL && (options->probe || doctor_report_fails(report)))

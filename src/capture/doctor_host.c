@@ -14,6 +14,7 @@
 #include "capture/iptables.h"
 #include "capture/saved.h"
 #include "capture/tool.h"
+#include "io/local_ports.h"
 
 #define RIGHTS "rights"
 #define TOOLS "tools"
@@ -278,6 +279,24 @@ static void look_at_limits(const struct doctor_needs *needs, struct doctor_repor
 		doctor_add(r, SETTINGS, "ip_local_port_range", last - first < 10000 ? DOCTOR_WARN : DOCTOR_OK,
 			   needs->capture, "so many connections at once can go to one destination: widen it",
 			   "%d ports (%d to %d)", last - first + 1, first, last);
+}
+
+/* A port that is found at start is another one when somebody has it. */
+void doctor_look_at_ports(const struct config *c, struct doctor_report *r)
+{
+	for (size_t i = 0; i < c->entry_count; i++) {
+		const struct netfilter_conf *n = c->entries[i].netfilter;
+		bool included;
+
+		if (n == NULL || n->listen_port == 0)
+			continue;
+		included = local_ports_include(n->listen_port);
+		doctor_add(r, SETTINGS, "listen_port", included ? DOCTOR_WARN : DOCTOR_OK, true,
+			   "a connection of this host may have it when the gateway starts: choose another, or add it "
+			   "to net.ipv4.ip_local_reserved_ports",
+			   "%s: %u is %s", c->entries[i].path, n->listen_port,
+			   included ? "in ip_local_port_range" : "never given to a client");
+	}
 }
 
 void doctor_look_at_host(const struct doctor_needs *needs, struct doctor_report *r)

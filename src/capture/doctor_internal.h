@@ -49,5 +49,6 @@ int doctor_enter_scratch(void) MUST_CHECK;
 /* doctor_scratch.c: the kernel's features; doctor_host.c: rights, tools, settings; doctor_running.c: what stands. */
 void doctor_try_kernel(const struct doctor_needs *needs, struct doctor_report *r);
 void doctor_look_at_host(const struct doctor_needs *needs, struct doctor_report *r);
+void doctor_look_at_ports(const struct config *c, struct doctor_report *r);
 void doctor_look_at_running(const struct doctor_options *options, const struct doctor_needs *needs,
 			    struct doctor_report *r);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "io/local_ports.h"
+
 static void aim(const struct listener *l, struct captured *c)
 {
 	c->to = l->to;
@@ -19,7 +21,10 @@ static int open_port(struct listeners *ls, const struct mapping_rule_conf *rule,
 
 	if (!sock_addr_parse(host, (uint16_t)(rule->in_port + offset), &addr))
 		return err_set(e, ERR_CONFIG, "listen on %s: not an IPv4 or IPv6 address", host);
-	return listeners_add(ls, &addr, &to, sock, &how, e);
+	if (listeners_add(ls, &addr, &to, sock, &how, e) == 0)
+		return 0;
+	local_ports_explain(sock_addr_port(&addr), e);
+	return -1;
 }
 
 struct listeners *mapping_open(const struct mapping_rule_conf *rules, size_t count, const struct sock_options *sock,

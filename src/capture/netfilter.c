@@ -7,6 +7,7 @@
 
 #include "capture/local_addr.h"
 #include "capture/rules.h"
+#include "io/local_ports.h"
 
 #define ORIGINAL_DST 80 /* SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST, whose headers do not go with libc's */
 #define PAIR_TRIES 16	/* until a free port of one family is free in the other one as well */
@@ -148,6 +149,7 @@ struct listeners *netfilter_open(const struct netfilter_options *o, uint16_t *po
 		if (e->sys != EADDRINUSE)
 			break;
 	}
+	local_ports_explain(o->entry->netfilter->listen_port, e);
 	err_wrap(e, "%s.netfilter", o->entry->path);
 	return NULL;
 }

@@ -191,6 +191,21 @@ def test_a_missing_queue_of_nftables_fails_where_no_other_is_taken(host, tmp_pat
     assert (found.code, found.result("kernel, nftables", "queue")) == (1, "fail")
 
 
+@pytest.mark.parametrize("reserved,result", [("50000", "ok"), ("49999,50001-50002", "warn")])
+def test_a_listen_port_that_a_client_may_get_is_told(host, tmp_path, reserved, result):
+    host.sysctl(net__ipv4__ip_local_port_range="49000 51000", net__ipv4__ip_local_reserved_ports=reserved)
+    found = report(host, "-c", config(tmp_path))
+    assert (found.code, found.result("settings", "listen_port")) == (0, result)
+    host.sysctl(net__ipv4__ip_local_port_range="50001 60000")
+    assert report(host, "-c", config(tmp_path)).result("settings", "listen_port") == "ok"
+
+
+def test_a_listen_port_that_is_found_at_start_is_no_worry(host, tmp_path):
+    path = tmp_path / "tng.json"
+    path.write_text(json.dumps({"add_egress": [{"netfilter": {"capture_dst": {"port": 8080}}, "no_ra": True}]}))
+    assert "listen_port" not in [c["name"] for c in report(host, "-c", str(path)).checks]
+
+
 def test_a_configuration_without_capture_needs_nothing(host, tmp_path):
     path = tmp_path / "tng.json"
     path.write_text(json.dumps({"add_ingress": [{"mapping": {"in": {"port": 1}, "out": {"host": "127.0.0.1", "port": 2}},

@@ -4,6 +4,7 @@ Connections that the kernel diverts to us, in network namespaces: with rules tha
 """
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -300,6 +301,38 @@ def test_a_taken_port_gives_the_next_one_and_a_configured_one_is_an_error(pair_o
     assert egress.child.poll() is None
     taken.close()
     taken6.close()
+
+
+@pytest.mark.parametrize("rules", [Rules("hand")], ids=["hand"])
+@pytest.mark.parametrize("state", ["ESTAB", "TIME-WAIT"])
+def test_a_port_that_a_client_of_this_host_has_is_told_with_what_to_do(pair_of_hosts, tng, stack, state):
+    t = pair_of_hosts
+    t.s.sysctl(net__ipv4__ip_local_port_range="45003 45003")
+    with t.c:
+        service = Service(t.client_v4, 9090)
+    stack.add(service, service.close)
+    with t.s:
+        client = services.connect((t.client_v4, 9090))
+        listening = Service("0.0.0.0", 30000)
+    stack.add(listening, listening.close)
+    stack.add(client, client.close)
+    peer = service.accept()
+    if state == "TIME-WAIT":
+        client.close()
+        peer.close()
+    until("the port is taken", lambda: re.search(rf"(?m)^{state} .*:45003 ", t.s.run("ss", "-tan")))
+
+    def start(**entries):
+        gateway = tng(within=t.s.within, wait=None, **entries, **t.rules.config(t.s))
+        assert gateway.wait() == 1
+        return gateway
+
+    what = r"listen on 0\.0\.0\.0:45003: Address already in use: it is in ip_local_port_range, .*\.ip_local_reserved_ports$"
+    to = {"capture_dst": {"port": 8080}}
+    assert start(add_egress=[captured(to, listen_port=45003)]).has_line(r"add_egress\[0\]\.netfilter: " + what)
+    mapped = {"mapping": {"in": {"port": 45003}, "out": {"host": "127.0.0.1", "port": 1}}, "no_ra": True}
+    assert start(add_egress=[mapped]).has_line(r"add_egress\[0\]\.mapping: " + what)
+    assert start(add_egress=[captured(to, listen_port=30000)]).has_line(r"0\.0\.0\.0:30000: Address already in use$")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "own", "::1", "own6"])
