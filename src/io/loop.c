@@ -177,6 +177,10 @@ void loop_unwatch(struct loop *l, struct watch *w)
 	strike_fetched(l, w);
 }
 
+/*
+ * close() alone would do, were it not for a child between fork() and exec(): it holds the file open, and epoll would go
+ * on telling a watch that is no more.
+ */
 void loop_close(struct loop *l, struct watch *w)
 {
 	loop_unwatch(l, w);
