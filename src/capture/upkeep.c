@@ -13,7 +13,7 @@
 #include "base/log.h"
 
 #define EVENTS_SIZE 65536 /* of the kernel in one message */
-#define SHARE 10	  /* of the time that a look took, there is none afterwards */
+#define SHARE 20	  /* of the time that a look took, there is none afterwards */
 #define AGAIN_MS 1000	  /* after a look or a repair that has failed */
 #define NEVER UINT64_MAX
 

@@ -6,7 +6,7 @@
  * of everybody, and what was captured would flow in clear from then on. A table of nftables with an owner is safe from
  * them; tables without one (on_exit "drop"), iptables, and policy routes are not. So what stands is remembered as text
  * and looked at again: at once when the kernel tells of a change (nf_tables, which is iptables-nft as well), else every
- * so often. A look never takes more than a tenth of the time, however often others change theirs.
+ * so often. Looks take no more than a twentieth of the time, however often others change theirs.
  *
  * Threads: the guard's; it blocks for as long as a look takes.
  */

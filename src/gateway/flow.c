@@ -286,16 +286,12 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 }
 
 /*
- * A flow that fails before it relays closes its near side: an application sees a close at once, and what it
- * had sent is answered by the kernel with RST. One that was captured believes to talk with the service itself, and is
- * reset, as the service's kernel would do it. A client whose port is taken shall choose another one (interception.md
- * 4.2).
+ * A flow that fails before it relays has nothing to end: application and service see a reset, as they would of each
+ * other, since a clean end would say that this was all. Only a peer is told by an alert why, which a reset might overtake.
  */
-static enum stream_close early_close(const struct flow *f, enum reason reason, bool is_application)
+static enum stream_close early_close(enum reason reason)
 {
-	bool captured = is_application && f->lane->entry->conf->netfilter != NULL;
-
-	return captured || reason == REASON_SOURCE_TAKEN ? STREAM_ABORT : STREAM_FINISHED;
+	return reason == REASON_SOURCE_TAKEN ? STREAM_ABORT : STREAM_FINISHED;
 }
 
 static void close_streams(struct flow *f, enum reason reason)
@@ -307,7 +303,7 @@ static void close_streams(struct flow *f, enum reason reason)
 		f->mux = NULL;
 	}
 	if (f->sock.watch.fd >= 0)
-		sock_stream_close(&f->sock, f->state == FLOW_RELAYING ? how : early_close(f, reason, true));
+		sock_stream_close(&f->sock, f->state == FLOW_RELAYING ? how : STREAM_ABORT);
 	if (f->mux != NULL) {
 		struct stream *s = mux_stream_stream(f->mux);
 
@@ -318,7 +314,7 @@ static void close_streams(struct flow *f, enum reason reason)
 		return;
 	if (f->tls->watch.fd >= 0)
 		f->tls->stream.ops->close(&f->tls->stream,
-					  f->state == FLOW_RELAYING ? how : early_close(f, reason, false));
+					  f->state == FLOW_RELAYING ? how : early_close(reason));
 	slab_give(f->lane->gw->tls_slab, f->tls);
 	f->tls = NULL;
 }

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness.services import (ask, digest, expect_closed, expect_end, expect_reset, is_quiet, receive, receive_all,
+from harness.services import (ask, digest, expect_end, expect_reset, is_quiet, receive, receive_all,
                               reset)
 
 MIB = 1 << 20
@@ -222,18 +222,30 @@ def test_many_connections_at_once_do_not_mix(pair, echo, mode):
     assert all(f.reason == "done" for f in near.flows() + far.flows())
 
 
-def test_a_service_that_refuses_closes_the_client_at_once(pair, connect, mode):
+def test_a_service_that_refuses_is_a_reset_for_the_client(pair, connect, mode):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         near, far = pair(nobody.getsockname()[1], mode)
-        expect_closed(connect(near.port), 3)
+        expect_reset(connect(near.port), 3)
     assert far.wait_flow().reason == "service_refused"
     assert near.wait_flow().reason == ("peer_declined" if mode == "mux" else "tunnel_truncated")
 
 
-def test_an_ingress_without_egress_closes_the_client_at_once(ingress, connect, mode):
+@pytest.mark.parametrize("speaks", [True, False], ids=["client speaks", "client is silent"])
+def test_a_service_that_resets_at_once_is_a_reset_for_the_client(pair, connect, service, mode, speaks):
+    """Whenever that is: before the tunnel knows that it is connected, or after."""
+    near, _ = pair(service.port, mode)
+    for _ in range(20):
+        client = connect(near.port)
+        if speaks:
+            client.sendall(b"hello")
+        reset(service.accept())
+        expect_reset(client, 3)
+
+
+def test_an_ingress_without_egress_is_a_reset_for_the_client(ingress, connect, mode):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         near = ingress(nobody.getsockname()[1], mux=mode == "mux")
-        expect_closed(connect(near.port), 3)
+        expect_reset(connect(near.port), 3)
         assert near.wait_flow().reason == "peer_refused"
