@@ -23,6 +23,7 @@
 #define COPY_SIZE 512
 #define RECEIVE_SIZE 16384 /* one message and what the kernel adds; also the most that it sends as one */
 #define REQUEST_SIZE 256
+#define ANSWER_S 5		/* of the kernel to a configuration */
 #define SOCKET_BUFFER (4 << 20) /* a burst of some thousands, counted as the kernel does */
 #define MESSAGES_PER_TURN 256
 #define BAD_LOGGED 1 /* lines a second */
@@ -252,15 +253,18 @@ static int open_queue(struct syn_queue *s, uint16_t number, unsigned length, str
 
 /* ---- the life ---- */
 
-static void enlarge(struct syn_queue *s)
+static void set_up_socket(struct syn_queue *s)
 {
 	int size = SOCKET_BUFFER;
 	int on = 1;
 	int fd = mnl_socket_get_fd(s->sock);
+	struct timeval answer = { .tv_sec = ANSWER_S };
 
 	/* Without it fewer packets wait, and more are sent again. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	(void)mnl_socket_setsockopt(s->sock, NETLINK_NO_ENOBUFS, &on, sizeof(on));
+	/* Packets may take all of the buffer, and the answer to our configuration is lost then. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &answer, sizeof(answer));
 }
 
 struct syn_queue *syn_queue_open(const uint16_t *numbers, size_t count, unsigned length, struct err *e)
@@ -274,7 +278,7 @@ struct syn_queue *syn_queue_open(const uint16_t *numbers, size_t count, unsigned
 		syn_queue_close(s);
 		return NULL;
 	}
-	enlarge(s);
+	set_up_socket(s);
 	for (size_t i = 0; i < count; i++) {
 		if (open_queue(s, numbers[i], length, e) < 0) {
 			syn_queue_close(s);

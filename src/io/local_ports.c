@@ -18,12 +18,13 @@ static char *read_setting(const char *path)
 	char *text = mem_new_array(SETTING_MAX, 1);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t len = 0;
+	ssize_t n;
 
-	for (ssize_t n = 1; fd >= 0 && n > 0 && len<SETTING_MAX - 1; len += n> 0 ? (size_t)n : 0)
-		n = read(fd, text + len, SETTING_MAX - 1 - len);
-	if (fd >= 0)
-		close(fd);
-	text[len] = '\0';
+	if (fd < 0)
+		return text;
+	while ((n = read(fd, text + len, SETTING_MAX - 1 - len)) > 0)
+		len += (size_t)n;
+	close(fd);
 	return text;
 }
 
