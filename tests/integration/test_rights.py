@@ -8,7 +8,7 @@ import pytest
 from harness import services, tls
 from harness.gateway import entry
 from harness.netns import Host, Pair, legacy_tools, skip_without_namespaces
-from harness.services import Echo, ask
+from harness.services import Echo, ask, expect_reset
 from harness.wait import until
 
 NET_BIND_SERVICE, NET_ADMIN, NET_RAW = 1 << 10, 1 << 12, 1 << 13
@@ -147,7 +147,7 @@ def test_a_log_rolls_in_a_folder_of_its_owner_and_else_goes_on_as_one_file(host,
     with host:
         for _ in range(20):
             with services.connect(("127.0.0.1", 9000)) as app:
-                assert app.recv(1) == b""
+                expect_reset(app)
     assert gateway.stop() == 0
     files = sorted(p.name for p in folder.iterdir())
     assert len(files) > 1 if owner == "root" else files == ["tng.log"]

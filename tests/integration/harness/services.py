@@ -1,6 +1,8 @@
 """Applications at both ends: plain TCP clients and services, which a test drives by hand or lets echo."""
+import errno
 import hashlib
 import multiprocessing
+import os
 import selectors
 import socket
 import struct
@@ -161,11 +163,23 @@ class ForkedEcho:
 
 # ---- a client ----
 
+class WasReset(socket.socket):
+    """A connection that was made, and reset before connect() had returned: as it is with one that was reset later."""
+
+    def _say(self, *_):
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
+    recv = recv_into = send = sendall = shutdown = _say
+
+
 def connect(address, deadline=DEADLINE):
     """To a port on loopback, or (host, port)."""
     if isinstance(address, int):
         address = (LOOPBACK, address)
-    return socket.create_connection(address, deadline)
+    try:
+        return socket.create_connection(address, deadline)
+    except ConnectionResetError:
+        return WasReset()
 
 
 def receive(sock, size):
