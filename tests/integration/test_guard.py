@@ -136,13 +136,21 @@ def gateway(stack, host):
     return start
 
 
+def has_ended(pid):
+    """As a zombie or altogether: a process that is still ending may still hold its locks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def kill_both(g):
     guard = g.guard
     os.kill(g.pid, signal.SIGSTOP)
     os.kill(guard, signal.SIGKILL)
     g.child.kill()
     g.child.wait()
-    until("the guard has gone", lambda: not os.path.exists(f"/proc/{guard}/fd/0"))
+    until("the guard has gone", lambda: has_ended(guard))
 
 
 def cleanup(h, *args, dry=False):
