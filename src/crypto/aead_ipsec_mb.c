@@ -179,8 +179,7 @@ static int drop_constant_pages(struct dl_phdr_info *object, size_t size, void *r
 	return 1;
 }
 
-/* The library's self-tests have run through 3 MiB of code that nobody needs again; what is needed comes back by itself.
- */
+/* The self-tests have run through 3 MiB of code that nobody needs again; what is needed comes back by itself. */
 static void give_back_pages(void)
 {
 	dl_iterate_phdr(drop_constant_pages, (void *)(uintptr_t)aes_128.enc);

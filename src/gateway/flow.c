@@ -287,13 +287,9 @@ static void log_end(struct flow *f, enum reason reason, const struct err *why)
 
 /*
  * A flow that fails before it relays has nothing to end: application and service see a reset, as they would of each
- * other, since a clean end would say that this was all. Only a peer is told by an alert why, which a reset might overtake.
+ * other, since a clean end would say that this was all. Only a peer is told by an alert why, which a reset might
+ * overtake; without close_notify it takes the end for an abort all the same.
  */
-static enum stream_close early_close(enum reason reason)
-{
-	return reason == REASON_SOURCE_TAKEN ? STREAM_ABORT : STREAM_FINISHED;
-}
-
 static void close_streams(struct flow *f, enum reason reason)
 {
 	enum stream_close how = reason == REASON_DONE ? STREAM_FINISHED : STREAM_ABORT;
@@ -313,8 +309,7 @@ static void close_streams(struct flow *f, enum reason reason)
 	if (f->tls == NULL)
 		return;
 	if (f->tls->watch.fd >= 0)
-		f->tls->stream.ops->close(&f->tls->stream,
-					  f->state == FLOW_RELAYING ? how : early_close(reason));
+		f->tls->stream.ops->close(&f->tls->stream, f->state == FLOW_RELAYING ? how : STREAM_FINISHED);
 	slab_give(f->lane->gw->tls_slab, f->tls);
 	f->tls = NULL;
 }
