@@ -122,16 +122,11 @@ const char *applier_name(const struct applier *a)
 
 static const char *const nft_families[] = { "inet", "bridge" };
 
-static char *nft_table(const char *instance)
-{
-	return strcmp(instance, INSTANCE_DEFAULT) == 0 ? mem_strdup("tng") : mem_format("tng_%s", instance);
-}
-
 /* "<command> table ..." for each table of the instance that there is, a line each. */
 static int print_nft_commands(struct nft_session *nft, const char *command, const char *instance, struct buf *out,
 			      struct err *e)
 {
-	char *name = nft_table(instance);
+	char *name = rules_table_name(instance);
 	struct buf tables = { 0 };
 	int rc = nft_ask(nft, "list tables", &tables, e);
 
@@ -336,12 +331,14 @@ void applier_print_refused(const struct applier *a, unsigned ingress, const stru
 	char address[INET6_ADDRSTRLEN];
 	bool v4 = dst->any.sa_family == AF_INET;
 	const void *bytes = v4 ? (const void *)&dst->v4.sin_addr : (const void *)&dst->v6.sin6_addr;
-	bool is_default = strcmp(a->instance, INSTANCE_DEFAULT) == 0;
+	char *table;
 
 	if (!a->uses_nft || inet_ntop(v4 ? AF_INET : AF_INET6, bytes, address, sizeof(address)) == NULL)
 		return;
-	buf_format(out, "add element inet tng%s%s i%u_refused%c { %s . %u }\n", is_default ? "" : "_",
-		   is_default ? "" : a->instance, ingress, v4 ? '4' : '6', address, sock_addr_port(dst));
+	table = rules_table_name(a->instance);
+	buf_format(out, "add element inet %s i%u_refused%c { %s . %u }\n", table, ingress, v4 ? '4' : '6', address,
+		   sock_addr_port(dst));
+	free(table);
 }
 
 int applier_load(struct applier *a, struct buf *text, struct err *e)
@@ -419,12 +416,19 @@ int applier_remove(struct applier *a, const struct ruleset *r, struct err *e)
 
 /* ---- what stands ---- */
 
+static int say_gone(struct err *e, const char *what)
+{
+	return err_set(e, ERR_CONFIG, "a %s of ours has gone", what);
+}
+
 static int print_standing_nft(struct applier *a, struct buf *out, struct err *e)
 {
 	struct buf commands = { 0 };
 	int rc = print_nft_commands(a->nft, "list", a->instance, &commands, e);
 
-	if (rc == 0 && commands.len > 0)
+	if (rc == 0 && commands.len == 0)
+		rc = say_gone(e, "table");
+	else if (rc == 0)
 		rc = nft_list(a->nft, buf_str(&commands), out, e);
 	buf_release(&commands);
 	return rc;
@@ -433,7 +437,7 @@ static int print_standing_nft(struct applier *a, struct buf *out, struct err *e)
 /* Of iptables-save: chains and jumps of ours, and in which table. */
 static int print_standing_iptables(struct applier *a, int family, struct buf *out, struct err *e)
 {
-	char *ours = mem_format("TNG_%s_", a->instance);
+	char *ours = rules_chain_prefix(a->instance);
 	struct buf all = { 0 };
 	int rc = iptables_save(&a->iptables, family, &all, e);
 	char *copy = mem_strdup(buf_str(&all));
@@ -465,21 +469,21 @@ static bool stands(const struct route_list *list, const struct policy_route *r)
 	return rule && route;
 }
 
-static int print_standing_routes(const struct ruleset *r, struct buf *out, struct err *e)
+static int check_routes(const struct ruleset *r, struct err *e)
 {
 	size_t count;
 	const struct policy_route *routes = rules_routes(r, &count);
 	struct route_list list;
+	int rc = 0;
 
 	if (count == 0)
 		return 0;
 	if (route_find(routes[0].protocol, &list, e) != 0)
 		return -1;
-	for (size_t i = 0; i < count; i++)
-		buf_format(out, "mark 0x%x, table %u: %s\n", routes[i].mark, routes[i].table,
-			   stands(&list, &routes[i]) ? "stands" : "gone");
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = stands(&list, &routes[i]) ? 0 : say_gone(e, "policy route");
 	route_list_release(&list);
-	return 0;
+	return rc;
 }
 
 int applier_print_standing(struct applier *a, const struct ruleset *r, struct buf *out, struct err *e)
@@ -493,10 +497,12 @@ int applier_print_standing(struct applier *a, const struct ruleset *r, struct bu
 			if (has_family(a, families[i]))
 				rc = print_standing_iptables(a, families[i], out, e);
 		}
+		if (rc == 0 && strstr(buf_str(out), "-j TNG_") == NULL)
+			rc = say_gone(e, "jump");
 		if (rc == 0)
 			rc = ebtables_print_standing(a->instance, out, e);
 	}
-	return rc == 0 ? print_standing_routes(r, out, e) : -1;
+	return rc == 0 ? check_routes(r, e) : -1;
 }
 
 bool applier_uses_table(const struct applier *a, const char *table)
@@ -506,7 +512,7 @@ bool applier_uses_table(const struct applier *a, const char *table)
 
 	if (!a->uses_nft)
 		return strcmp(table, "mangle") == 0 || strcmp(table, "nat") == 0 || strcmp(table, "filter") == 0;
-	own = nft_table(a->instance);
+	own = rules_table_name(a->instance);
 	same = strcmp(table, own) == 0;
 	free(own);
 	return same;

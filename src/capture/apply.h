@@ -44,7 +44,7 @@ int applier_load(struct applier *a, struct buf *text, struct err *e) MUST_CHECK;
 
 /*
  * Appends what stands of the rules and routes, as text that is the same until somebody changes them; sets that fill by
- * themselves are not in it.
+ * themselves are not in it. ERR_CONFIG: no rules of ours are there at all, or a route is not.
  */
 int applier_print_standing(struct applier *a, const struct ruleset *r, struct buf *out, struct err *e) MUST_CHECK;
 

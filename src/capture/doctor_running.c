@@ -97,12 +97,6 @@ static bool listens(uint16_t port)
 
 /* ---- rules ---- */
 
-static char *table_of(const struct config *c)
-{
-	return strcmp(c->interception.instance, "0") == 0 ? mem_strdup("tng")
-							  : mem_format("tng_%s", c->interception.instance);
-}
-
 enum rules_seen { RULES_NONE, RULES_NFT, RULES_IPTABLES };
 
 /* true when the table stands; its text goes to out, for the ports in it. */
@@ -221,7 +215,7 @@ static void look_at_routes(const struct interception_conf *conf, const struct en
 
 static void look_at_rules(const struct config *c, enum rules_seen *seen, struct doctor_report *r)
 {
-	char *table = table_of(c);
+	char *table = rules_table_name(c->interception.instance);
 	struct buf rules = { 0 };
 	struct route_list routes;
 	struct err e;

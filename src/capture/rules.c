@@ -9,6 +9,16 @@
 
 #include "capture/rules_internal.h"
 
+char *rules_table_name(const char *instance)
+{
+	return strcmp(instance, INSTANCE_DEFAULT) == 0 ? mem_strdup("tng") : mem_format("tng_%s", instance);
+}
+
+char *rules_chain_prefix(const char *instance)
+{
+	return mem_format("TNG_%s_", instance);
+}
+
 struct ruleset *ruleset_new(const char *prefix, const char *instance, uint32_t mark_mask)
 {
 	struct ruleset *r = mem_new_of(struct ruleset);
@@ -338,7 +348,7 @@ struct ruleset *rules_build_bridged(const struct interception_conf *conf, const 
 {
 	struct own_marks own = { { mem_new_array(count, sizeof(uint32_t)), mem_new_array(count, sizeof(uint32_t)) },
 				 { 0 } };
-	char *prefix = mem_format("TNG_%s_", conf->instance);
+	char *prefix = rules_chain_prefix(conf->instance);
 	struct ruleset *r = NULL;
 	bool needs_iptables = false;
 

@@ -63,6 +63,10 @@ void rules_free(struct ruleset *r);
  */
 void rules_set_cgroup_mount(struct ruleset *r, const char *below);
 
+/* What an instance's table of nftables is called, and its chains of iptables begin with. Give strings. */
+char *rules_table_name(const char *instance);
+char *rules_chain_prefix(const char *instance);
+
 /* The instance that it was built for. Points into r. */
 const char *rules_instance(const struct ruleset *r);
 

@@ -106,22 +106,27 @@ static bool take_events(struct upkeep *u)
 
 /* ---- looking ---- */
 
-static int describe(struct upkeep *u, struct buf *out)
+enum seen { SEEN_STANDING, SEEN_CHANGED, SEEN_NOTHING };
+
+static enum seen see(struct upkeep *u, struct buf *out)
 {
 	struct err e;
 
 	if (applier_print_standing(u->applier, u->rules, out, &e) == 0)
-		return 0;
+		return SEEN_STANDING;
+	if (e.kind == ERR_CONFIG)
+		return SEEN_CHANGED;
 	log_warn("guard: whether the rules stand cannot be seen: %s", e.text);
-	return -1;
+	return SEEN_NOTHING;
 }
 
+/* Empty where somebody was faster than we: what stands then is not what is to be there. */
 static void remember(struct upkeep *u)
 {
+	(void)take_events(u); /* our own, and before we look: what comes behind is somebody's */
 	buf_clear(&u->standing);
-	if (describe(u, &u->standing) != 0)
+	if (see(u, &u->standing) != SEEN_STANDING)
 		buf_clear(&u->standing);
-	(void)take_events(u); /* our own */
 }
 
 static int put_back(struct upkeep *u)
@@ -137,21 +142,23 @@ static int put_back(struct upkeep *u)
 		return -1;
 	}
 	remember(u);
-	log_warn("guard: the rules of instance \"%s\" stand again", rules_instance(u->rules));
+	if (u->standing.len > 0)
+		log_warn("guard: the rules of instance \"%s\" stand again", rules_instance(u->rules));
 	return 0;
 }
 
 static int look(struct upkeep *u)
 {
 	struct buf now = { 0 };
-	int rc = describe(u, &now);
+	enum seen seen = see(u, &now);
+	int rc = 0;
 
-	if (rc == 0 && u->standing.len == 0)
-		buf_append_bytes(&u->standing, buf_bytes(&now));
-	else if (rc == 0 && strcmp(buf_str(&now), buf_str(&u->standing)) != 0)
+	if (seen == SEEN_STANDING && strcmp(buf_str(&now), buf_str(&u->standing)) != 0)
+		seen = SEEN_CHANGED;
+	if (seen == SEEN_CHANGED)
 		rc = put_back(u);
 	buf_release(&now);
-	return rc;
+	return seen == SEEN_NOTHING || u->standing.len == 0 ? -1 : rc;
 }
 
 void upkeep_run(struct upkeep *u, uint64_t now_ms)
@@ -203,7 +210,7 @@ void upkeep_begin(struct upkeep *u)
 {
 	remember(u);
 	u->active = true;
-	u->look_ms = u->interval_ms > 0 ? clock_ms() + u->interval_ms : NEVER;
+	u->look_ms = u->standing.len == 0 ? clock_ms() : u->interval_ms > 0 ? clock_ms() + u->interval_ms : NEVER;
 }
 
 void upkeep_end(struct upkeep *u)

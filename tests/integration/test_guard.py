@@ -501,6 +501,23 @@ def test_what_others_take_away_is_put_back_at_once(host, gateway, what):
     assert not has_own(host)
 
 
+def test_what_others_take_away_while_it_starts_is_not_taken_for_what_is_to_be(host, gateway):
+    """As at the start of a host, when others load their rules as well. With iptables' several steps that start fails."""
+    for _ in range(4):
+        flusher = subprocess.Popen([*host.within, "sh", "-c", "while :; do nft flush ruleset; done"])
+        g = gateway("nft", "drop")
+        try:
+            g.do("apply", "^standing$")
+        finally:
+            flusher.kill()
+            flusher.wait()
+        until("they stand", lambda: re.search(r"192\.0\.2\.0/24 .*(mark|MARK)", seen(host)))
+        g.do("stop", "^stopped$")
+        g.tell("end")
+        g.child.wait()
+        assert cleanup(host).returncode == 0
+
+
 @backends
 def test_what_others_do_to_their_own_is_none_of_our_business(host, gateway, backend):
     g = gateway(backend, "drop", how="check").do("apply", "^standing$")
