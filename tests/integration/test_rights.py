@@ -131,6 +131,33 @@ def test_what_is_kept_is_enough_for_the_connections(stack, tng):
     assert egress.wait_flow().reason == ingress.wait_flow().reason == "done"
 
 
+# ---- congestion control, of which only what the host allows is left to who has no rights ----
+
+ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+
+
+@pytest.mark.parametrize("role", ["listens", "connects"])
+def test_on_loopback_nothing_is_paced_though_the_host_paces(host, tng, stack, role):
+    if "bbr" not in ALLOWED.read_text(encoding="ascii").split():
+        pytest.skip("bbr, which paces, is not there or not allowed on this host")
+    host.sysctl(**{"net.ipv4.tcp_congestion_control": "bbr"})
+    with host:
+        echo = Echo("127.0.0.1", 8080)
+    stack.add(echo, echo.close)
+    tng(add_egress=[entry(("127.0.0.1", 900), 8080)], within=host.within, name="egress")
+    tng(add_ingress=[entry(("127.0.0.1", 901), 900)], within=host.within, name="ingress")
+    with host:
+        app = services.connect(("127.0.0.1", 901))
+    stack.add(app, app.close)
+    app.sendall(b"hello")
+    assert services.receive(app, 5) == b"hello"
+    which = {"listens": "sport", "connects": "dport"}[role]
+    filters = f"( {which} = :900 or {which} = :{901 if role == 'listens' else 8080} )"
+    sockets = host.run("ss", "-Htin", "state", "established", filters)
+    assert len(sockets.splitlines()) == 4, sockets  # two sockets, each with its line of details
+    assert "reno" in sockets and "bbr" not in sockets, sockets
+
+
 # ---- files, which root without CAP_DAC_OVERRIDE opens by their owner and mode like anybody ----
 
 @pytest.mark.parametrize("owner", ["root", "somebody else"])
