@@ -38,6 +38,7 @@ struct stream_ops {
 	/*
 	 * IO_OK: view has at least one byte, which stays valid until consumed() or any other call for a stream of
 	 * this worker but push() to another one. Without consumed() in between, pull() shows the same bytes again.
+	 * Who consumes them all may write to them before.
 	 */
 	enum io_result (*pull)(struct stream *s, struct bytes *view);
 	/* len bytes of the last view are taken; the stream keeps the rest. */

@@ -259,6 +259,32 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *user
 	return 0;
 }
 
+/* Whether the next bytes are more DATA of this stream, which on_data_chunk() gets before anything else happens. */
+static bool more_follows(const struct mux_session *s, int32_t id, const uint8_t *at)
+{
+	uint32_t len, whose;
+
+	if (s->view_end - at <= MUX_FRAME_HEAD)
+		return false;
+	len = (uint32_t)at[0] << 16 | (uint32_t)at[1] << 8 | at[2];
+	whose = (uint32_t)at[5] << 24 | (uint32_t)at[6] << 16 | (uint32_t)at[7] << 8 | at[8];
+	return len > 0 && at[3] == NGHTTP2_DATA && (at[4] & NGHTTP2_FLAG_PADDED) == 0 && whose == (uint32_t)id;
+}
+
+/* Two pieces of one stream with the head of a frame between them: the shorter one closes up. */
+static struct bytes join(struct bytes first, struct bytes second)
+{
+	uint8_t *from = (uint8_t *)first.data; /* stream.h: it may be written to */
+
+	if (first.len < second.len) {
+		from += second.data - (first.data + first.len);
+		memmove(from, first.data, first.len);
+	} else {
+		memmove(from + first.len, second.data, second.len);
+	}
+	return bytes_of(from, first.len + second.len);
+}
+
 static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
 			 void *user_data)
 {
@@ -271,8 +297,10 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const u
 		return 0;
 	}
 	if (m->phase == MUX_OPEN && m->first == NULL && m->stream.events != NULL) {
+		s->chunk = s->chunk_of == m ? join(s->chunk, bytes_of(data, len)) : bytes_of(data, len);
 		s->chunk_of = m;
-		s->chunk = bytes_of(data, len);
+		if (more_follows(s, id, data + len))
+			return 0;
 		s->paused = true;
 		return NGHTTP2_ERR_PAUSE;
 	}

@@ -21,9 +21,12 @@
 #include "io/stream.h"
 #include "tunnel/rats_tls/mux.h"
 
-/* Receive windows: of a new stream, of one whose reader keeps up, of a connection. */
-#define MUX_WINDOW_FIRST 65536
-#define MUX_WINDOW_MOST (1024 * 1024)
+/*
+ * Receive windows: of a new stream, of one whose reader keeps up, of a connection. Those of streams are whole frames
+ * of a peer like us, who would else split one at each end of the window.
+ */
+#define MUX_WINDOW_FIRST POOL_READ_SIZE
+#define MUX_WINDOW_MOST (16 * POOL_READ_SIZE)
 #define MUX_WINDOW_CONNECTION (16 * 1024 * 1024)
 
 /*
@@ -132,6 +135,7 @@ struct mux_session {
 	/* receiving */
 	struct mux_stream *chunk_of; /* whom chunk is shown to; NULL once that stream was closed */
 	struct bytes chunk;
+	const uint8_t *view_end; /* of the bytes that nghttp2 is reading */
 	struct mux_head head;
 	bool paused;  /* nghttp2 has something left to do, even without more bytes */
 	bool viewing; /* bytes of the transport are being looked at: it must not be called */

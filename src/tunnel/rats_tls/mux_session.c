@@ -225,12 +225,13 @@ static ssize_t feed(struct mux_session *s, struct bytes view)
 		ssize_t len;
 
 		s->paused = false;
+		s->view_end = view.data + view.len;
 		len = nghttp2_session_mem_recv(s->ng, view.data, view.len);
+		if (s->chunk_of != NULL)
+			mux_stream_show_chunk(s);
 		if (len < 0)
 			return len;
 		view = bytes_of(view.data + len, view.len - (size_t)len);
-		if (s->chunk_of != NULL)
-			mux_stream_show_chunk(s);
 	}
 	return 0;
 }

@@ -12,8 +12,8 @@
  * session's line, for what all streams share: the transport and the connection window. Who stands
  * in line is called in turn, and nobody passes it.
  *
- * nghttp2 knows what a stream sends as an item (some 160 bytes). It gets one when there is something to send, which ends
- * with what was pushed: a stream that waits has none.
+ * nghttp2 knows what a stream sends as an item (some 160 bytes). It gets one when there is something to send, which
+ * ends with what was pushed: a stream that waits has none.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -84,6 +84,7 @@ struct app {
 	enum io_result read_end; /* IO_AGAIN: not yet */
 	enum io_result write_end;
 	unsigned ready_count;
+	unsigned view_count;
 };
 
 static uint8_t pattern(uint32_t key, uint64_t at)
@@ -105,6 +106,7 @@ static void app_read(struct app *a)
 			return;
 		}
 		assert_true(view.len > 0);
+		a->view_count++;
 		take = view.len;
 		if (a->most_take > 0) {
 			size_t most = (size_t)rand_r(a->seed) % (a->most_take + 1);
@@ -531,7 +533,8 @@ static void connect_by_hand(struct hand *h)
 
 static void the_first_bytes_of_a_client_are_preface_settings_window_and_connect(void **state)
 {
-	static const uint8_t settings[] = { 0, 2, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 5, 0, 1, 0, 0, 0, 6, 0, 0, 0x40, 0 };
+	static const uint8_t settings[] = { 0, 2, 0, 0, 0, 0, 0, 4, 0, 0, 0xff, 0x6a,
+					    0, 5, 0, 1, 0, 0, 0, 6, 0, 0, 0x40, 0 };
 	struct world w;
 	struct side side;
 	struct call call;
@@ -562,7 +565,7 @@ static void the_first_bytes_of_a_client_are_preface_settings_window_and_connect(
 
 static void a_server_announces_its_streams_and_answers_connect_with_200_and_a_date(void **state)
 {
-	static const uint8_t settings[] = { 0, 3, 0, 0, 0x27, 0x10, 0, 4, 0, 1, 0,    0,
+	static const uint8_t settings[] = { 0, 3, 0, 0, 0x27, 0x10, 0, 4, 0, 0, 0xff, 0x6a,
 					    0, 5, 0, 1, 0,    0,    0, 6, 0, 0, 0x40, 0 };
 	struct hand h;
 	struct heard f;
@@ -1431,6 +1434,120 @@ static void data_before_the_answer_waits_for_it(void **state)
 	hand_stop(&h);
 }
 
+/* len bytes of what the application of stream id expects, from at on; flags may ask for three bytes of padding. */
+static void say_data(struct hand *h, unsigned flags, uint32_t id, size_t at, size_t len)
+{
+	uint8_t payload[1 + 40000 + 3] = { 3 };
+	size_t from = (flags & NGHTTP2_FLAG_PADDED) != 0 ? 1 : 0;
+
+	for (size_t i = 0; i < len; i++)
+		payload[from + i] = pattern(id - 1, at + i);
+	memset(payload + from + len, 0, 3);
+	frame(&h->b, DATA, flags, id, payload, from == 0 ? len : 1 + len + 3);
+}
+
+static void two_streams_by_hand(struct hand *h)
+{
+	hand_client(h, 10);
+	connect_by_hand(h);
+	buf_append(&h->b, connect_bytes, sizeof(connect_bytes));
+	h->b.data[8] = 3;
+	frame(&h->b, SETTINGS, 1, 0, NULL, 0);
+	say(&h->world, &h->world.near, &h->b);
+	assert_int_equal(h->side.requested, 2);
+}
+
+static void data_of_one_stream_that_arrives_together_is_shown_together(void **state)
+{
+	static const size_t sizes[] = { 1, 16375, 9, 20000, 1, 1 };
+	struct hand h;
+	struct app *a;
+	size_t at = 0;
+
+	(void)state;
+	two_streams_by_hand(&h);
+	a = &h.side.apps[0];
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		say_data(&h, i == ARRAY_SIZE(sizes) - 1, 1, at, sizes[i]);
+		at += sizes[i];
+	}
+	say(&h.world, &h.world.near, &h.b);
+	expect_done(a, at);
+	assert_int_equal(a->view_count, 1);
+	hand_stop(&h);
+}
+
+static void data_is_shown_apart_where_something_else_stands_between(void **state)
+{
+	struct hand h;
+	struct app *a, *b;
+
+	(void)state;
+	two_streams_by_hand(&h);
+	a = &h.side.apps[0];
+	b = &h.side.apps[1];
+	say_data(&h, 0, 1, 0, 100);
+	say_data(&h, 0, 3, 0, 200);
+	say_data(&h, 0, 3, 200, 50);
+	say_data(&h, 0, 1, 100, 30);
+	say(&h.world, &h.world.near, &h.b);
+	assert_int_equal(a->got, 130);
+	assert_int_equal(a->view_count, 2);
+	assert_int_equal(b->got, 250);
+	assert_int_equal(b->view_count, 1);
+
+	frame_u32(&h.b, WINDOW_UPDATE, 0, 1);
+	say_data(&h, 0, 1, 130, 5);
+	frame_u32(&h.b, WINDOW_UPDATE, 1, 1);
+	say_data(&h, 0, 1, 135, 5);
+	say_data(&h, NGHTTP2_FLAG_PADDED, 1, 140, 5); /* padding must not get into it */
+	say_data(&h, 0, 1, 145, 5);
+	say_data(&h, 0, 1, 150, 0);
+	say_data(&h, 0, 1, 150, 5);
+	say(&h.world, &h.world.near, &h.b);
+	assert_int_equal(a->got, 155);
+	hand_stop(&h);
+}
+
+static void data_whose_frames_arrive_in_pieces_is_exact_wherever_they_are_cut(void **state)
+{
+	(void)state;
+	for (size_t cut = 1; cut < 3 * MUX_FRAME_HEAD + 60; cut++) {
+		struct hand h;
+		struct buf all = { 0 };
+
+		two_streams_by_hand(&h);
+		say_data(&h, 0, 1, 0, 10);
+		say_data(&h, 0, 1, 10, 20);
+		say_data(&h, NGHTTP2_FLAG_END_STREAM, 1, 30, 30);
+		buf_append(&all, h.b.data, h.b.len);
+		h.b.len = cut;
+		say(&h.world, &h.world.near, &h.b);
+		buf_append(&h.b, all.data + cut, all.len - cut);
+		say(&h.world, &h.world.near, &h.b);
+		expect_done(&h.side.apps[0], 60);
+		buf_release(&all);
+		hand_stop(&h);
+	}
+}
+
+static void what_came_in_front_of_data_that_may_not_be_is_shown(void **state)
+{
+	struct hand h;
+	struct app *a;
+
+	(void)state;
+	two_streams_by_hand(&h);
+	a = &h.side.apps[0];
+	say_data(&h, 0, 1, 0, 100);
+	say_data(&h, NGHTTP2_FLAG_END_STREAM, 1, 100, 100);
+	say_data(&h, 0, 1, 200, 100); /* behind its end */
+	say(&h.world, &h.world.near, &h.b);
+	assert_int_equal(a->got, 200);
+	assert_int_not_equal(a->read_end, IO_AGAIN);
+	hand_stop(&h);
+}
+
 static void a_client_sends_no_data_before_200(void **state)
 {
 	static const char *const early[] = { ":status", "103", NULL };
@@ -1710,9 +1827,10 @@ static void more_data_than_the_window_allows_ends_the_session(void **state)
 	h.side.prepare = stall_server;
 	connect_by_hand(&h);
 	frame(&h.b, DATA, 0, 1, data, 32768);
-	frame(&h.b, DATA, 0, 1, data, 32768);
+	frame(&h.b, DATA, 0, 1, data, MUX_WINDOW_FIRST - 32768);
 	say(&h.world, &h.world.near, &h.b);
 	assert_int_equal(h.side.ended, 0);
+	assert_false(h.side.apps[0].s->aborted);
 	frame(&h.b, DATA, 0, 1, data, 1);
 	say(&h.world, &h.world.near, &h.b);
 	h.side.apps[0].peer = 99;
@@ -1893,6 +2011,10 @@ int main(void)
 		cmocka_unit_test(extra_headers_are_tolerated_but_content_is_not),
 		cmocka_unit_test(a_header_list_of_16_kib_is_the_limit),
 		cmocka_unit_test(data_before_the_answer_waits_for_it),
+		cmocka_unit_test(data_of_one_stream_that_arrives_together_is_shown_together),
+		cmocka_unit_test(data_is_shown_apart_where_something_else_stands_between),
+		cmocka_unit_test(data_whose_frames_arrive_in_pieces_is_exact_wherever_they_are_cut),
+		cmocka_unit_test(what_came_in_front_of_data_that_may_not_be_is_shown),
 		cmocka_unit_test(a_client_sends_no_data_before_200),
 		cmocka_unit_test(only_200_opens_a_tunnel),
 		cmocka_unit_test(what_a_reset_means),
