@@ -93,10 +93,12 @@ static void *hook_malloc(size_t size, const char *file, int line)
 
 static void hook_free(void *p, const char *file, int line)
 {
+	size_t counted = p == NULL ? 0 : counted_size(p);
+
 	(void)file;
 	(void)line;
-	if (p != NULL)
-		discharge(counted_size(p));
+	if (counted > 0) /* most are not, and the counter is shared by all workers */
+		discharge(counted);
 	free(p);
 }
 
