@@ -91,7 +91,7 @@ def tests(scale):
 
 QUICK = Scale(rounds=3, seconds=0.4, bytes=96 << 20, idle=(500,), idle_rounds=1, hold_s=5, after_s=1, idle_limit_s=3, starts=5,
               tests=("bulk1-down", "bulk4-up", "conn8", "req1", "req64", "idle500", "start"))
-STANDARD = Scale(rounds=3, seconds=1, bytes=512 << 20, idle=(2000,), idle_rounds=1, hold_s=5, after_s=5, idle_limit_s=20, starts=10, tests=())
+STANDARD = Scale(rounds=3, seconds=1, bytes=512 << 20, idle=(2000,), idle_rounds=1, hold_s=5, after_s=5, idle_limit_s=20, starts=20, tests=())
 FULL = Scale(rounds=5, seconds=2, bytes=1 << 30, idle=(2000, 10000), idle_rounds=2, hold_s=5, after_s=5, idle_limit_s=20, starts=20, tests=())
 
 
