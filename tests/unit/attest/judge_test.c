@@ -2,114 +2,41 @@
 /* judge - verdicts of services that the test plays, the queue to them, and trust anchors. */
 #include "../vectors.h"
 
-#include "attest/judge.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "peer.h"
-#include "run.h"
-#include "service.h"
+#include "trial.h"
 
-#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define DEADLINE_MS 10000
-#define CALLS 12
-
-struct caller {
-	struct judge_events events;
-	struct judge_call *call;
-	bool decided;
-	struct verdict verdict;
-};
-
-static struct mint *mint;
-static struct mint *other_mint;
-
-static struct loop *loop;
-static struct service service;
+static struct trial t;
 static struct basis_events basis_events;
 static unsigned basis_changes;
-static struct verify_conf conf;
-static char *policy_items[] = { "default", "second" };
 static struct judge *judge;
-static struct peer peer;
-static struct caller callers[CALLS];
-static unsigned decided;
 
-static void on_decided(struct judge_events *self, const struct verdict *verdict)
+static void check_peer(unsigned i, const struct peer *p)
 {
-	struct caller *c = container_of(self, struct caller, events);
-
-	assert_false(c->decided);
-	c->decided = true;
-	c->call = NULL;
-	c->verdict = *verdict;
-	decided++;
-}
-
-static void check_peer(unsigned i, struct judge *j, const struct peer *p)
-{
-	struct buf der = { 0 };
-
-	buf_append_bytes(&der, buf_bytes(&p->cert_der));
-	callers[i].events.decided = on_decided;
-	callers[i].call = judge_decide(j, &der, &callers[i].events);
-	assert_int_equal(der.len, 0);
-	assert_null(der.data);
+	trial_ask_judge(&t, i, judge, p);
 }
 
 static void check(unsigned i)
 {
-	check_peer(i, judge, &peer);
+	check_peer(i, &t.peer);
 }
 
 static void cancel(unsigned i)
 {
-	judge_call_cancel(callers[i].call);
-	callers[i].call = NULL;
-}
-
-static bool wait_decided(unsigned wanted)
-{
-	return run_until_count(loop, &decided, wanted, DEADLINE_MS);
-}
-
-/* Forgets what callers were told. */
-static void forget(void)
-{
-	memset(callers, 0, sizeof(callers));
-	decided = 0;
+	trial_cancel(&t, i);
 }
 
 static const struct verdict *verdict_of(struct judge *j, const struct peer *p)
 {
-	forget();
-	check_peer(0, j, p);
-	assert_true(wait_decided(1));
-	return &callers[0].verdict;
+	return trial_verdict_of_judge(&t, j, p);
 }
-
-#define assert_accepted(j, p)                                                                                          \
-	do {                                                                                                           \
-		const struct verdict *verdict_ = verdict_of(j, p);                                                     \
-                                                                                                                       \
-		if (!verdict_->accepted)                                                                               \
-			fail_msg("%s: %s", reason_word(verdict_->reason), verdict_->why.text);                         \
-	} while (0)
-
-#define assert_refused(j, p, why)                                                                                      \
-	do {                                                                                                           \
-		const struct verdict *verdict_ = verdict_of(j, p);                                                     \
-                                                                                                                       \
-		assert_false(verdict_->accepted);                                                                      \
-		assert_string_equal(reason_word(verdict_->reason), reason_word(why));                                  \
-	} while (0)
 
 static struct judge *open_named(const struct verify_conf *c, enum binding binding, const char *name)
 {
 	struct err e;
-	struct judge *j = judge_new(loop, c, binding, name, &basis_events, &e);
+	struct judge *j = judge_new(t.loop, c, binding, name, &basis_events, &e);
 
 	if (j == NULL)
 		fail_msg("%s", e.text);
@@ -117,22 +44,9 @@ static struct judge *open_named(const struct verify_conf *c, enum binding bindin
 	return j;
 }
 
-static void set_conf(enum as_type type)
-{
-	conf = (struct verify_conf){
-		.model = MODEL_BACKGROUND_CHECK,
-		.as = { .type = type,
-			.addr = service.web.url,
-			.policy_ids = { policy_items, 1 },
-			.connect_timeout_ms = 2000,
-			.timeout_ms = 5000 },
-		.verdict_max_age_s = 60,
-	};
-}
-
 static void open_judge(void)
 {
-	judge = open_named(&conf, BINDING_CURRENT, "add_ingress[0]");
+	judge = open_named(&t.conf, BINDING_CURRENT, "add_ingress[0]");
 }
 
 static void on_basis_changed(struct basis_events *self)
@@ -141,29 +55,24 @@ static void on_basis_changed(struct basis_events *self)
 	basis_changes++;
 }
 
-static int set_up_with(void (*start)(struct service *, struct loop *, const struct mint *), enum as_type type)
+static int set_up_with(enum as_type type)
 {
-	struct err e;
-
-	loop = loop_new(&e);
-	start(&service, loop, mint);
 	basis_events.changed = on_basis_changed;
 	basis_changes = 0;
-	peer_init(&peer, BINDING_CURRENT);
-	set_conf(type);
+	trial_begin(&t, type);
 	return 0;
 }
 
 static int set_up(void **state)
 {
 	(void)state;
-	return set_up_with(service_start, AS_RESTFUL);
+	return set_up_with(AS_RESTFUL);
 }
 
 static int set_up_grpc(void **state)
 {
 	(void)state;
-	return set_up_with(service_start_grpc, AS_GRPC);
+	return set_up_with(AS_GRPC);
 }
 
 static int tear_down(void **state)
@@ -171,10 +80,7 @@ static int tear_down(void **state)
 	(void)state;
 	judge_free(judge);
 	judge = NULL;
-	service_stop(&service);
-	peer_release(&peer);
-	loop_free(loop);
-	forget();
+	trial_end(&t);
 	return 0;
 }
 
@@ -184,26 +90,22 @@ static void a_background_check_is_accepted(void **state)
 {
 	(void)state;
 	open_judge();
-	assert_accepted(judge, &peer);
-	assert_string_equal(callers[0].verdict.tee, "sample");
-	assert_string_equal(callers[0].verdict.policy, "default");
-	assert_true(callers[0].verdict.expires_ms > clock_ms() + 55000);
-	assert_true(callers[0].verdict.expires_ms <= clock_ms() + 60000);
-	assert_int_equal(service.evaluations, 1);
-	assert_int_equal(service.certificates, 1);
+	assert_accepted_by_service(verdict_of(judge, &t.peer));
+	assert_int_equal(t.service.evaluations, 1);
+	assert_int_equal(t.service.certificates, 1);
 }
 
 static void an_ear_token_is_accepted(void **state)
 {
 	(void)state;
-	service.token.form = TOKEN_EAR;
+	t.service.token.form = TOKEN_EAR;
 	open_judge();
-	assert_accepted(judge, &peer);
+	assert_accepted(verdict_of(judge, &t.peer));
 }
 
 static void evidence_of_a_mebibyte_is_judged_like_any_other(void **state)
 {
-	struct buf *text = &peer.evidence.evidence;
+	struct buf *text = &t.peer.evidence.evidence;
 	struct buf large = { 0 };
 
 	(void)state;
@@ -214,19 +116,19 @@ static void evidence_of_a_mebibyte_is_judged_like_any_other(void **state)
 	buf_append(&large, text->data + 1, text->len - 1);
 	buf_release(text);
 	*text = large;
-	peer_certify_evidence(&peer, BINDING_CURRENT);
-	assert_true(peer.cert_der.len > 1 << 20);
+	peer_certify_evidence(&t.peer, BINDING_CURRENT);
+	assert_true(t.peer.cert_der.len > 1 << 20);
 	open_judge();
-	assert_accepted(judge, &peer);
+	assert_accepted(verdict_of(judge, &t.peer));
 }
 
 static void a_service_of_1_5_2_is_asked_in_its_own_layout(void **state)
 {
 	(void)state;
-	service.mode = SERVICE_OLD_LAYOUT;
+	t.service.mode = SERVICE_OLD_LAYOUT;
 	open_judge();
-	assert_accepted(judge, &peer);
-	assert_int_equal(service.evaluations, 2);
+	assert_accepted(verdict_of(judge, &t.peer));
+	assert_int_equal(t.service.evaluations, 2);
 }
 
 static void headers_go_with_every_request(void **state)
@@ -234,47 +136,47 @@ static void headers_go_with_every_request(void **state)
 	struct header_conf headers[] = { { "Authorization", "Bearer abc" } };
 
 	(void)state;
-	conf.as.headers = headers;
-	conf.as.header_count = 1;
-	service.no_certificates = true;
+	t.conf.as.headers = headers;
+	t.conf.as.header_count = 1;
+	t.service.no_certificates = true;
 	open_judge();
-	assert_true(run_until_count(loop, &service.certificates, 1, DEADLINE_MS));
-	assert_non_null(strstr(service.last_head, "\nauthorization: Bearer abc\r"));
+	assert_true(run_until_count(t.loop, &t.service.certificates, 1, TRIAL_DEADLINE_MS));
+	assert_non_null(strstr(t.service.last_head, "\nauthorization: Bearer abc\r"));
 	judge_free(judge);
-	service.no_certificates = false;
+	t.service.no_certificates = false;
 	open_judge();
-	assert_accepted(judge, &peer);
-	assert_non_null(strstr(service.last_head, "\nauthorization: Bearer abc\r"));
-	assert_non_null(strstr(service.last_head, "\ncontent-type: application/json\r"));
+	assert_accepted(verdict_of(judge, &t.peer));
+	assert_non_null(strstr(t.service.last_head, "\nauthorization: Bearer abc\r"));
+	assert_non_null(strstr(t.service.last_head, "\ncontent-type: application/json\r"));
 }
 
 static void what_the_service_does_wrong_has_a_reason(void **state)
 {
 	(void)state;
 	open_judge();
-	service.mode = SERVICE_REFUSE;
-	assert_refused(judge, &peer, REASON_AS_REFUSED);
-	service.mode = SERVICE_GARBAGE;
-	assert_refused(judge, &peer, REASON_AS_MALFORMED);
-	service.mode = SERVICE_SERVE;
-	service.token.wrong_signature = true;
-	assert_refused(judge, &peer, REASON_TOKEN_SIGNATURE);
-	service.token = (struct mint_options){ .form = TOKEN_SIMPLE, .expired = true };
-	assert_refused(judge, &peer, REASON_TOKEN_EXPIRED);
-	service.token = (struct mint_options){ .form = TOKEN_SIMPLE, .wrong_policy = true };
-	assert_refused(judge, &peer, REASON_TOKEN_POLICY);
-	service.token = (struct mint_options){ .form = TOKEN_SIMPLE };
-	service_stop(&service);
-	assert_refused(judge, &peer, REASON_AS_UNAVAILABLE);
+	t.service.mode = SERVICE_REFUSE;
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_REFUSED);
+	t.service.mode = SERVICE_GARBAGE;
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_MALFORMED);
+	t.service.mode = SERVICE_SERVE;
+	t.service.token.wrong_signature = true;
+	assert_refused(verdict_of(judge, &t.peer), REASON_TOKEN_SIGNATURE);
+	t.service.token = (struct mint_options){ .form = TOKEN_SIMPLE, .expired = true };
+	assert_refused(verdict_of(judge, &t.peer), REASON_TOKEN_EXPIRED);
+	t.service.token = (struct mint_options){ .form = TOKEN_SIMPLE, .wrong_policy = true };
+	assert_refused(verdict_of(judge, &t.peer), REASON_TOKEN_POLICY);
+	t.service.token = (struct mint_options){ .form = TOKEN_SIMPLE };
+	service_stop(&t.service);
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_UNAVAILABLE);
 }
 
 static void a_service_that_hangs_runs_out_of_time(void **state)
 {
 	(void)state;
-	conf.as.timeout_ms = 500;
+	t.conf.as.timeout_ms = 500;
 	open_judge();
-	service.mode = SERVICE_HOLD;
-	assert_refused(judge, &peer, REASON_AS_TIMEOUT);
+	t.service.mode = SERVICE_HOLD;
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_TIMEOUT);
 }
 
 /* ---- local checks ---- */
@@ -285,15 +187,15 @@ static void a_certificate_that_is_none_is_refused_without_a_call(void **state)
 
 	(void)state;
 	open_judge();
-	buf_append_bytes(&der, buf_bytes(&peer.cert_der));
-	peer.cert_der.len /= 2;
-	assert_refused(judge, &peer, REASON_CERTIFICATE_INVALID);
-	peer.cert_der.len = der.len;
-	peer.cert_der.data[der.len - 1] ^= 1; /* of the signature */
-	assert_refused(judge, &peer, REASON_CERTIFICATE_INVALID);
-	peer.cert_der.len = 0;
-	assert_refused(judge, &peer, REASON_CERTIFICATE_INVALID);
-	assert_int_equal(service.evaluations, 0);
+	buf_append_bytes(&der, buf_bytes(&t.peer.cert_der));
+	t.peer.cert_der.len /= 2;
+	assert_refused(verdict_of(judge, &t.peer), REASON_CERTIFICATE_INVALID);
+	t.peer.cert_der.len = der.len;
+	t.peer.cert_der.data[der.len - 1] ^= 1; /* of the signature */
+	assert_refused(verdict_of(judge, &t.peer), REASON_CERTIFICATE_INVALID);
+	t.peer.cert_der.len = 0;
+	assert_refused(verdict_of(judge, &t.peer), REASON_CERTIFICATE_INVALID);
+	assert_int_equal(t.service.evaluations, 0);
 	buf_release(&der);
 }
 
@@ -301,24 +203,24 @@ static void a_certificate_without_evidence_is_refused_without_a_call(void **stat
 {
 	(void)state;
 	open_judge();
-	peer_certify_extension(&peer, bytes_of(NULL, 0));
-	assert_refused(judge, &peer, REASON_NO_EVIDENCE);
-	peer_certify_extension(&peer, bytes_str("garbage"));
-	assert_refused(judge, &peer, REASON_EVIDENCE_INVALID);
-	peer_certify(&peer, EVIDENCE_TAG_COCO, bytes_str("garbage"));
-	assert_refused(judge, &peer, REASON_EVIDENCE_INVALID);
-	assert_int_equal(service.evaluations, 0);
+	peer_certify_extension(&t.peer, bytes_of(NULL, 0));
+	assert_refused(verdict_of(judge, &t.peer), REASON_NO_EVIDENCE);
+	peer_certify_extension(&t.peer, bytes_str("garbage"));
+	assert_refused(verdict_of(judge, &t.peer), REASON_EVIDENCE_INVALID);
+	peer_certify(&t.peer, EVIDENCE_TAG_COCO, bytes_str("garbage"));
+	assert_refused(verdict_of(judge, &t.peer), REASON_EVIDENCE_INVALID);
+	assert_int_equal(t.service.evaluations, 0);
 }
 
 static void the_other_model_is_refused_without_a_call(void **state)
 {
 	(void)state;
 	open_judge();
-	peer_certify(&peer, EVIDENCE_TAG_COCO_TOKEN, bytes_str("a.b.c"));
-	assert_refused(judge, &peer, REASON_MODEL_MISMATCH);
-	peer_certify(&peer, EVIDENCE_TAG_ITA, bytes_str("x"));
-	assert_refused(judge, &peer, REASON_MODEL_MISMATCH);
-	assert_int_equal(service.evaluations, 0);
+	peer_certify(&t.peer, EVIDENCE_TAG_COCO_TOKEN, bytes_str("a.b.c"));
+	assert_refused(verdict_of(judge, &t.peer), REASON_MODEL_MISMATCH);
+	peer_certify(&t.peer, EVIDENCE_TAG_ITA, bytes_str("x"));
+	assert_refused(verdict_of(judge, &t.peer), REASON_MODEL_MISMATCH);
+	assert_int_equal(t.service.evaluations, 0);
 }
 
 static void copied_evidence_is_refused_without_a_call(void **state)
@@ -329,11 +231,11 @@ static void copied_evidence_is_refused_without_a_call(void **state)
 	open_judge();
 	peer_init(&thief, BINDING_CURRENT);
 	coco_evidence_release(&thief.evidence);
-	thief.evidence = peer.evidence;
+	thief.evidence = t.peer.evidence;
 	peer_certify_evidence(&thief, BINDING_CURRENT);
 	thief.evidence = (struct coco_evidence){ 0 };
-	assert_refused(judge, &thief, REASON_BINDING_MISMATCH);
-	assert_int_equal(service.evaluations, 0);
+	assert_refused(verdict_of(judge, &thief), REASON_BINDING_MISMATCH);
+	assert_int_equal(t.service.evaluations, 0);
 	peer_release(&thief);
 }
 
@@ -342,8 +244,8 @@ static void a_token_for_another_key_is_refused(void **state)
 {
 	(void)state;
 	open_judge();
-	service.token.wrong_key = true;
-	assert_refused(judge, &peer, REASON_BINDING_MISMATCH);
+	t.service.token.wrong_key = true;
+	assert_refused(verdict_of(judge, &t.peer), REASON_BINDING_MISMATCH);
 }
 
 static void each_binding_takes_its_own_form_and_both_takes_either(void **state)
@@ -355,13 +257,13 @@ static void each_binding_takes_its_own_form_and_both_takes_either(void **state)
 	(void)state;
 	peer_init(&old, BINDING_LEGACY);
 	open_judge();
-	legacy = open_named(&conf, BINDING_LEGACY, "add_ingress[1]");
-	both = open_named(&conf, BINDING_BOTH, "add_ingress[2]");
-	assert_accepted(legacy, &old);
-	assert_accepted(both, &old);
-	assert_accepted(both, &peer);
-	assert_refused(judge, &old, REASON_BINDING_MISMATCH);
-	assert_refused(legacy, &peer, REASON_BINDING_MISMATCH);
+	legacy = open_named(&t.conf, BINDING_LEGACY, "add_ingress[1]");
+	both = open_named(&t.conf, BINDING_BOTH, "add_ingress[2]");
+	assert_accepted(verdict_of(legacy, &old));
+	assert_accepted(verdict_of(both, &old));
+	assert_accepted(verdict_of(both, &t.peer));
+	assert_refused(verdict_of(judge, &old), REASON_BINDING_MISMATCH);
+	assert_refused(verdict_of(legacy, &t.peer), REASON_BINDING_MISMATCH);
 	judge_free(legacy);
 	judge_free(both);
 	peer_release(&old);
@@ -383,13 +285,13 @@ static void open_crowded(unsigned timeout_ms)
 	low = old_limit;
 	low.rlim_cur = 4 * SLOTS;
 	setrlimit(RLIMIT_NOFILE, &low);
-	conf.as.timeout_ms = timeout_ms;
+	t.conf.as.timeout_ms = timeout_ms;
 	open_judge();
 	setrlimit(RLIMIT_NOFILE, &old_limit);
-	service.mode = SERVICE_HOLD;
+	t.service.mode = SERVICE_HOLD;
 	for (unsigned i = 0; i < PEERS; i++) {
 		peer_init(&crowd[i], BINDING_CURRENT);
-		check_peer(i, judge, &crowd[i]);
+		check_peer(i, &crowd[i]);
 	}
 }
 
@@ -403,19 +305,19 @@ static void more_checks_than_slots_wait_in_order(void **state)
 {
 	(void)state;
 	open_crowded(60000);
-	assert_true(run_until_count(loop, &service.held_count, SLOTS, DEADLINE_MS));
-	run_for(loop, 20);
-	assert_int_equal(service.held_count, SLOTS);
+	assert_true(run_until_count(t.loop, &t.service.held_count, SLOTS, TRIAL_DEADLINE_MS));
+	run_for(t.loop, 20);
+	assert_int_equal(t.service.held_count, SLOTS);
 	cancel(SLOTS); /* first in the queue */
 	cancel(0);     /* makes room for the next */
-	assert_true(run_until_count(loop, &service.held_count, SLOTS + 1, DEADLINE_MS));
-	service.held[0] = service.held[SLOTS]; /* the first one's connection is gone */
-	service.held_count = SLOTS;
-	service_release(&service);
-	service.mode = SERVICE_SERVE;
-	assert_true(wait_decided(PEERS - 2));
+	assert_true(run_until_count(t.loop, &t.service.held_count, SLOTS + 1, TRIAL_DEADLINE_MS));
+	t.service.held[0] = t.service.held[SLOTS]; /* the first one's connection is gone */
+	t.service.held_count = SLOTS;
+	service_release(&t.service);
+	t.service.mode = SERVICE_SERVE;
+	assert_true(trial_wait(&t, PEERS - 2));
 	for (unsigned i = 1; i < PEERS; i++)
-		assert_int_equal(callers[i].decided, i != SLOTS);
+		assert_int_equal(t.callers[i].decided, i != SLOTS);
 	release_crowd();
 }
 
@@ -423,41 +325,40 @@ static void who_waits_too_long_for_a_slot_is_refused(void **state)
 {
 	(void)state;
 	open_crowded(500);
-	assert_true(wait_decided(PEERS));
+	assert_true(trial_wait(&t, PEERS));
 	for (unsigned i = 0; i < PEERS; i++)
-		assert_int_equal(callers[i].verdict.reason, REASON_AS_TIMEOUT);
-	service.held_count = 0;
+		assert_int_equal(t.callers[i].verdict.reason, REASON_AS_TIMEOUT);
+	t.service.held_count = 0;
 	release_crowd();
 }
 
 static void a_verdict_lives_no_longer_than_its_token(void **state)
 {
 	(void)state;
-	service.token.lifetime_s = 20;
+	t.service.token.lifetime_s = 20;
 	open_judge();
-	assert_accepted(judge, &peer);
-	assert_true(callers[0].verdict.expires_ms <= clock_ms() + 20000);
-	assert_true(callers[0].verdict.expires_ms > clock_ms() + 15000);
+	assert_accepted(verdict_of(judge, &t.peer));
+	assert_holds_for(&t.callers[0].verdict, 20);
 }
 
 static void who_leaves_is_told_nothing_at_any_stage(void **state)
 {
 	(void)state;
 	open_judge();
-	service.mode = SERVICE_HOLD;
+	t.service.mode = SERVICE_HOLD;
 	check(0);
 	cancel(0); /* nothing has been looked at */
 	check(1);
-	run_for(loop, 0);
+	run_for(t.loop, 0);
 	cancel(1); /* waits for anchors, or is asked about */
 	check(2);
-	assert_true(run_until_count(loop, &service.held_count, 1, DEADLINE_MS));
+	assert_true(run_until_count(t.loop, &t.service.held_count, 1, TRIAL_DEADLINE_MS));
 	cancel(2);
-	run_for(loop, 5);
-	assert_int_equal(decided, 0);
-	service.held_count = 0;
-	service.mode = SERVICE_SERVE;
-	assert_accepted(judge, &peer);
+	run_for(t.loop, 5);
+	assert_int_equal(t.decided, 0);
+	t.service.held_count = 0;
+	t.service.mode = SERVICE_SERVE;
+	assert_accepted(verdict_of(judge, &t.peer));
 }
 
 /* ---- anchors ---- */
@@ -465,51 +366,51 @@ static void who_leaves_is_told_nothing_at_any_stage(void **state)
 static void while_there_are_no_anchors_nobody_is_asked(void **state)
 {
 	(void)state;
-	service.no_certificates = true;
+	t.service.no_certificates = true;
 	open_judge();
-	assert_refused(judge, &peer, REASON_AS_UNAVAILABLE); /* waits for the first fetch */
-	assert_refused(judge, &peer, REASON_AS_UNAVAILABLE); /* does not wait */
-	assert_int_equal(service.certificates, 1);
-	assert_int_equal(service.evaluations, 0);
-	service.no_certificates = false;
-	assert_true(run_until_count(loop, &service.certificates, 2, DEADLINE_MS));
-	run_for(loop, 20);
-	assert_accepted(judge, &peer);
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_UNAVAILABLE); /* waits for the first fetch */
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_UNAVAILABLE); /* does not wait */
+	assert_int_equal(t.service.certificates, 1);
+	assert_int_equal(t.service.evaluations, 0);
+	t.service.no_certificates = false;
+	assert_true(run_until_count(t.loop, &t.service.certificates, 2, TRIAL_DEADLINE_MS));
+	run_for(t.loop, 20);
+	assert_accepted(verdict_of(judge, &t.peer));
 }
 
 static void a_new_signer_is_learned_but_not_at_every_token(void **state)
 {
 	(void)state;
 	open_judge();
-	assert_accepted(judge, &peer);
-	service.mint = other_mint;
-	peer_release(&peer);
-	peer_init(&peer, BINDING_CURRENT);
-	forget();
+	assert_accepted(verdict_of(judge, &t.peer));
+	t.service.mint = t.other_mint;
+	peer_release(&t.peer);
+	peer_init(&t.peer, BINDING_CURRENT);
+	trial_forget(&t);
 	for (unsigned i = 0; i < 10; i++)
 		check(i);
-	assert_true(wait_decided(10));
+	assert_true(trial_wait(&t, 10));
 	for (unsigned i = 0; i < 10; i++)
-		assert_true(callers[i].verdict.accepted);
-	assert_int_equal(service.certificates, 2);
-	peer_release(&peer);
-	peer_init(&peer, BINDING_CURRENT);
-	service.mint = mint;
-	assert_refused(judge, &peer, REASON_TOKEN_UNTRUSTED);
-	assert_int_equal(service.certificates, 2);
+		assert_true(t.callers[i].verdict.accepted);
+	assert_int_equal(t.service.certificates, 2);
+	peer_release(&t.peer);
+	peer_init(&t.peer, BINDING_CURRENT);
+	t.service.mint = t.mint;
+	assert_refused(verdict_of(judge, &t.peer), REASON_TOKEN_UNTRUSTED);
+	assert_int_equal(t.service.certificates, 2);
 }
 
 static void an_untrusted_signer_is_refused(void **state)
 {
 	(void)state;
-	service.token.untrusted = true;
+	t.service.token.untrusted = true;
 	open_judge();
-	assert_refused(judge, &peer, REASON_TOKEN_UNTRUSTED); /* the anchors have just come */
-	assert_int_equal(service.certificates, 1);
-	assert_refused(judge, &peer, REASON_TOKEN_UNTRUSTED); /* newer ones do not help */
-	assert_int_equal(service.certificates, 2);
-	assert_refused(judge, &peer, REASON_TOKEN_UNTRUSTED);
-	assert_int_equal(service.certificates, 2);
+	assert_refused(verdict_of(judge, &t.peer), REASON_TOKEN_UNTRUSTED); /* the anchors have just come */
+	assert_int_equal(t.service.certificates, 1);
+	assert_refused(verdict_of(judge, &t.peer), REASON_TOKEN_UNTRUSTED); /* newer ones do not help */
+	assert_int_equal(t.service.certificates, 2);
+	assert_refused(verdict_of(judge, &t.peer), REASON_TOKEN_UNTRUSTED);
+	assert_int_equal(t.service.certificates, 2);
 }
 
 static void anchors_that_come_are_part_of_the_basis(void **state)
@@ -521,7 +422,7 @@ static void anchors_that_come_are_part_of_the_basis(void **state)
 	open_judge();
 	judge_basis(judge, before);
 	assert_int_equal(basis_changes, 0);
-	assert_accepted(judge, &peer);
+	assert_accepted(verdict_of(judge, &t.peer));
 	judge_basis(judge, after);
 	assert_int_equal(basis_changes, 1);
 	assert_memory_not_equal(before, after, sizeof(before));
@@ -530,11 +431,11 @@ static void anchors_that_come_are_part_of_the_basis(void **state)
 static void without_endorsement_any_signer_does(void **state)
 {
 	(void)state;
-	service.token.untrusted = true;
-	conf.skip_as_token_cert_verify = true;
+	t.service.token.untrusted = true;
+	t.conf.skip_as_token_cert_verify = true;
 	open_judge();
-	assert_accepted(judge, &peer);
-	assert_int_equal(service.certificates, 0);
+	assert_accepted(verdict_of(judge, &t.peer));
+	assert_int_equal(t.service.certificates, 0);
 }
 
 static char *write_file(const struct buf *text)
@@ -554,22 +455,22 @@ static void files_are_anchors_instead_of_the_services_word(void **state)
 	char *paths[1];
 
 	(void)state;
-	mint_ca_pem(other_mint, &pem); /* all certificates of a file count */
-	mint_ca_pem(mint, &pem);
+	mint_ca_pem(t.other_mint, &pem); /* all certificates of a file count */
+	mint_ca_pem(t.mint, &pem);
 	paths[0] = write_file(&pem);
-	conf.trusted_certs_paths = (struct string_list){ paths, 1 };
+	t.conf.trusted_certs_paths = (struct string_list){ paths, 1 };
 	open_judge();
-	assert_accepted(judge, &peer);
-	assert_int_equal(service.certificates, 0);
+	assert_accepted(verdict_of(judge, &t.peer));
+	assert_int_equal(t.service.certificates, 0);
 	judge_free(judge);
 	unlink(paths[0]);
 	free(paths[0]);
 	buf_clear(&pem);
-	mint_ca_pem(other_mint, &pem);
+	mint_ca_pem(t.other_mint, &pem);
 	paths[0] = write_file(&pem);
 	open_judge();
-	assert_refused(judge, &peer, REASON_TOKEN_UNTRUSTED);
-	assert_int_equal(service.certificates, 0);
+	assert_refused(verdict_of(judge, &t.peer), REASON_TOKEN_UNTRUSTED);
+	assert_int_equal(t.service.certificates, 0);
 	unlink(paths[0]);
 	free(paths[0]);
 	buf_release(&pem);
@@ -579,7 +480,7 @@ static void expect_refused_conf(void)
 {
 	struct err e;
 
-	assert_null(judge_new(loop, &conf, BINDING_CURRENT, "x", &basis_events, &e));
+	assert_null(judge_new(t.loop, &t.conf, BINDING_CURRENT, "x", &basis_events, &e));
 	assert_int_equal(e.kind, ERR_CONFIG);
 }
 
@@ -589,23 +490,23 @@ static void what_would_accept_anything_does_not_start(void **state)
 	struct buf nothing = { 0 };
 
 	(void)state;
-	conf.as.policy_ids.count = 0;
+	t.conf.as.policy_ids.count = 0;
 	expect_refused_conf();
-	set_conf(AS_RESTFUL);
-	conf.as.addr = NULL;
+	trial_set_conf(&t, AS_RESTFUL);
+	t.conf.as.addr = NULL;
 	expect_refused_conf();
-	conf.model = MODEL_PASSPORT;
+	t.conf.model = MODEL_PASSPORT;
 	expect_refused_conf();
-	conf.as.type = AS_GRPC;
-	conf.as.addr = service.web.url;
+	t.conf.as.type = AS_GRPC;
+	t.conf.as.addr = t.service.web.url;
 	expect_refused_conf();
-	conf.as.type = AS_BUILTIN;
+	t.conf.as.type = AS_BUILTIN;
 	expect_refused_conf();
-	set_conf(AS_RESTFUL);
-	conf.verify_signer_transparency = true;
+	trial_set_conf(&t, AS_RESTFUL);
+	t.conf.verify_signer_transparency = true;
 	expect_refused_conf();
-	set_conf(AS_RESTFUL);
-	conf.trusted_certs_paths = (struct string_list){ paths, 1 };
+	trial_set_conf(&t, AS_RESTFUL);
+	t.conf.trusted_certs_paths = (struct string_list){ paths, 1 };
 	expect_refused_conf();
 	paths[0] = write_file(&nothing);
 	expect_refused_conf();
@@ -632,7 +533,7 @@ static void make_token(struct peer *p, struct buf *jwt)
 				  .policy_ids = policies,
 				  .policy_count = 1 };
 
-	assert_int_equal(mint_token(mint, &o, jwt, &e), 0);
+	assert_int_equal(mint_token(t.mint, &o, jwt, &e), 0);
 	json_free(evidence);
 	json_free(runtime_data);
 }
@@ -643,22 +544,22 @@ static void a_passport_is_judged_without_the_service(void **state)
 	struct peer thief;
 
 	(void)state;
-	conf.model = MODEL_PASSPORT;
-	service.token.form = TOKEN_EAR;
+	t.conf.model = MODEL_PASSPORT;
+	t.service.token.form = TOKEN_EAR;
 	open_judge();
-	assert_refused(judge, &peer, REASON_MODEL_MISMATCH);
-	make_token(&peer, &jwt);
-	peer_certify(&peer, EVIDENCE_TAG_COCO_TOKEN, buf_bytes(&jwt));
-	assert_accepted(judge, &peer);
+	assert_refused(verdict_of(judge, &t.peer), REASON_MODEL_MISMATCH);
+	make_token(&t.peer, &jwt);
+	peer_certify(&t.peer, EVIDENCE_TAG_COCO_TOKEN, buf_bytes(&jwt));
+	assert_accepted(verdict_of(judge, &t.peer));
 	peer_init(&thief, BINDING_CURRENT);
 	peer_certify(&thief, EVIDENCE_TAG_COCO_TOKEN, buf_bytes(&jwt));
-	assert_refused(judge, &thief, REASON_BINDING_MISMATCH);
+	assert_refused(verdict_of(judge, &thief), REASON_BINDING_MISMATCH);
 	peer_certify(&thief, EVIDENCE_TAG_COCO_TOKEN, bytes_str("no token"));
-	assert_refused(judge, &thief, REASON_TOKEN_INVALID);
+	assert_refused(verdict_of(judge, &thief), REASON_TOKEN_INVALID);
 	peer_certify(&thief, EVIDENCE_TAG_COCO_TOKEN, bytes_of(NULL, 0));
-	assert_refused(judge, &thief, REASON_TOKEN_INVALID);
-	assert_int_equal(service.evaluations, 0);
-	assert_int_equal(service.certificates, 1);
+	assert_refused(verdict_of(judge, &thief), REASON_TOKEN_INVALID);
+	assert_int_equal(t.service.evaluations, 0);
+	assert_int_equal(t.service.certificates, 1);
 	peer_release(&thief);
 	buf_release(&jwt);
 }
@@ -669,34 +570,34 @@ static void over_grpc_the_token_speaks_for_itself(void **state)
 {
 	(void)state;
 	open_judge();
-	assert_accepted(judge, &peer);
-	assert_int_equal(service.evaluations, 1);
-	assert_int_equal(service.certificates, 0);
+	assert_accepted(verdict_of(judge, &t.peer));
+	assert_int_equal(t.service.evaluations, 1);
+	assert_int_equal(t.service.certificates, 0);
 }
 
 static void a_grpc_service_of_1_5_2_is_asked_in_its_own_layout(void **state)
 {
 	(void)state;
-	service.mode = SERVICE_OLD_LAYOUT;
+	t.service.mode = SERVICE_OLD_LAYOUT;
 	open_judge();
-	assert_accepted(judge, &peer);
-	assert_int_equal(service.evaluations, 2);
+	assert_accepted(verdict_of(judge, &t.peer));
+	assert_int_equal(t.service.evaluations, 2);
 }
 
 static void what_a_grpc_service_does_wrong_has_a_reason(void **state)
 {
 	(void)state;
-	conf.as.timeout_ms = 1000;
+	t.conf.as.timeout_ms = 1000;
 	open_judge();
-	service.mode = SERVICE_REFUSE;
-	assert_refused(judge, &peer, REASON_AS_REFUSED);
-	assert_non_null(strstr(callers[0].verdict.why.text, "Attestation evaluation failed"));
-	service.mode = SERVICE_GARBAGE;
-	assert_refused(judge, &peer, REASON_AS_MALFORMED);
-	service.mode = SERVICE_HOLD;
-	assert_refused(judge, &peer, REASON_AS_TIMEOUT);
-	service_stop(&service);
-	assert_refused(judge, &peer, REASON_AS_UNAVAILABLE);
+	t.service.mode = SERVICE_REFUSE;
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_REFUSED);
+	assert_non_null(strstr(t.callers[0].verdict.why.text, "Attestation evaluation failed"));
+	t.service.mode = SERVICE_GARBAGE;
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_MALFORMED);
+	t.service.mode = SERVICE_HOLD;
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_TIMEOUT);
+	service_stop(&t.service);
+	assert_refused(verdict_of(judge, &t.peer), REASON_AS_UNAVAILABLE);
 }
 
 /* ---- builtin ---- */
@@ -706,36 +607,29 @@ static void the_builtin_service_decides_by_policy(void **state)
 	struct judge *strict;
 
 	(void)state;
-	conf.as.type = AS_BUILTIN;
-	conf.as.addr = NULL;
-	conf.builtin_policy = POLICY_HARDWARE_ONLY;
-	strict = open_named(&conf, BINDING_CURRENT, "add_ingress[1]");
-	assert_refused(strict, &peer, REASON_POLICY_REFUSED);
+	t.conf.as.type = AS_BUILTIN;
+	t.conf.as.addr = NULL;
+	t.conf.builtin_policy = POLICY_HARDWARE_ONLY;
+	strict = open_named(&t.conf, BINDING_CURRENT, "add_ingress[1]");
+	assert_refused(verdict_of(strict, &t.peer), REASON_POLICY_REFUSED);
 	judge_free(strict);
-	conf.builtin_policy = POLICY_TRUST_ALL;
+	t.conf.builtin_policy = POLICY_TRUST_ALL;
 	open_judge();
-	assert_accepted(judge, &peer);
-	assert_string_equal(callers[0].verdict.policy, "trust_all");
-	assert_int_equal(service.web.requests, 0);
+	assert_accepted(verdict_of(judge, &t.peer));
+	assert_string_equal(t.callers[0].verdict.policy, "trust_all");
+	assert_int_equal(t.service.web.requests, 0);
 }
 
-static int make_mints(void **state)
+static int init(void **state)
 {
-	struct err e;
-
 	(void)state;
-	signal(SIGPIPE, SIG_IGN);
-	log_set_level(LOG_OFF);
-	mint = mint_new(clock_unix(), &e);
-	other_mint = mint_new(clock_unix(), &e);
-	return mint == NULL || other_mint == NULL ? -1 : 0;
+	return trial_init(&t);
 }
 
-static int free_mints(void **state)
+static int release(void **state)
 {
 	(void)state;
-	mint_free(mint);
-	mint_free(other_mint);
+	trial_release(&t);
 	return 0;
 }
 
@@ -776,5 +670,5 @@ int main(void)
 		TEST(the_builtin_service_decides_by_policy),
 	};
 
-	return cmocka_run_group_tests(tests, make_mints, free_mints);
+	return cmocka_run_group_tests(tests, init, release);
 }

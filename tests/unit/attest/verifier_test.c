@@ -3,107 +3,29 @@
 #include "../vectors.h"
 
 #include "attest/verdict_cache.h"
-#include "attest/verifier.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "peer.h"
-#include "run.h"
-#include "service.h"
+#include "trial.h"
 
 #include <pthread.h>
-#include <signal.h>
 
-#define DEADLINE_MS 10000
-#define CALLS 1000
-
-struct caller {
-	struct verify_events events;
-	struct verify_call *call;
-	bool decided;
-	struct verdict verdict;
-	struct caller *cancels; /* from inside decided */
-};
-
-static struct mint *mint;
-static struct mint *other_mint;
-
-static struct loop *loop;
-static struct service service;
+static struct trial t;
 static struct verdict_cache *cache;
-static struct verify_conf conf;
-static char *policy_items[] = { "default", "second" };
 static struct verifier *verifier;
-static struct peer peer;
-static struct caller callers[CALLS];
-static unsigned decided;
-
-static void on_decided(struct verify_events *self, const struct verdict *verdict)
-{
-	struct caller *c = container_of(self, struct caller, events);
-
-	assert_false(c->decided);
-	c->decided = true;
-	c->call = NULL;
-	c->verdict = *verdict;
-	decided++;
-	if (c->cancels != NULL && c->cancels->call != NULL) {
-		verify_call_cancel(c->cancels->call);
-		c->cancels->call = NULL;
-	}
-}
-
-static void check_peer(unsigned i, struct verifier *v, const struct peer *p)
-{
-	callers[i].events.decided = on_decided;
-	callers[i].call = verifier_check(v, loop, buf_bytes(&p->cert_der), p->cert_sha256, &callers[i].events);
-}
 
 static void check(unsigned i)
 {
-	check_peer(i, verifier, &peer);
+	trial_ask_verifier(&t, i, verifier, &t.peer);
 }
 
 static void cancel(unsigned i)
 {
-	verify_call_cancel(callers[i].call);
-	callers[i].call = NULL;
-}
-
-static bool wait_decided(unsigned wanted)
-{
-	return run_until_count(loop, &decided, wanted, DEADLINE_MS);
-}
-
-/* Forgets what callers were told. */
-static void forget(void)
-{
-	memset(callers, 0, sizeof(callers));
-	decided = 0;
+	trial_cancel(&t, i);
 }
 
 static const struct verdict *verdict_of(struct verifier *v, const struct peer *p)
 {
-	forget();
-	check_peer(0, v, p);
-	assert_true(wait_decided(1));
-	return &callers[0].verdict;
+	return trial_verdict_of_verifier(&t, v, p);
 }
-
-#define assert_accepted(v, p)                                                                                          \
-	do {                                                                                                           \
-		const struct verdict *verdict_ = verdict_of(v, p);                                                     \
-                                                                                                                       \
-		if (!verdict_->accepted)                                                                               \
-			fail_msg("%s: %s", reason_word(verdict_->reason), verdict_->why.text);                         \
-	} while (0)
-
-#define assert_refused(v, p, why)                                                                                      \
-	do {                                                                                                           \
-		const struct verdict *verdict_ = verdict_of(v, p);                                                     \
-                                                                                                                       \
-		assert_false(verdict_->accepted);                                                                      \
-		assert_string_equal(reason_word(verdict_->reason), reason_word(why));                                  \
-	} while (0)
 
 static bool is_cached(struct verifier *v, const struct peer *p)
 {
@@ -115,7 +37,7 @@ static bool is_cached(struct verifier *v, const struct peer *p)
 static struct verifier *open_named(const struct verify_conf *c, enum binding binding, const char *name)
 {
 	struct err e;
-	struct verifier *v = verifier_new(loop, c, binding, cache, name, &e);
+	struct verifier *v = verifier_new(t.loop, c, binding, cache, name, &e);
 
 	if (v == NULL)
 		fail_msg("%s", e.text);
@@ -123,34 +45,16 @@ static struct verifier *open_named(const struct verify_conf *c, enum binding bin
 	return v;
 }
 
-static void set_conf(void)
-{
-	conf = (struct verify_conf){
-		.model = MODEL_BACKGROUND_CHECK,
-		.as = { .type = AS_RESTFUL,
-			.addr = service.web.url,
-			.policy_ids = { policy_items, 1 },
-			.connect_timeout_ms = 2000,
-			.timeout_ms = 5000 },
-		.verdict_max_age_s = 60,
-	};
-}
-
 static void open_verifier(void)
 {
-	verifier = open_named(&conf, BINDING_CURRENT, "add_ingress[0]");
+	verifier = open_named(&t.conf, BINDING_CURRENT, "add_ingress[0]");
 }
 
 static int set_up(void **state)
 {
-	struct err e;
-
 	(void)state;
-	loop = loop_new(&e);
-	service_start(&service, loop, mint);
+	trial_begin(&t, AS_RESTFUL);
 	cache = verdict_cache_new(100);
-	peer_init(&peer, BINDING_CURRENT);
-	set_conf();
 	return 0;
 }
 
@@ -159,11 +63,8 @@ static int tear_down(void **state)
 	(void)state;
 	verifier_free(verifier);
 	verifier = NULL;
-	service_stop(&service);
 	verdict_cache_free(cache);
-	peer_release(&peer);
-	loop_free(loop);
-	forget();
+	trial_end(&t);
 	return 0;
 }
 
@@ -171,15 +72,11 @@ static void a_background_check_is_accepted_and_cached(void **state)
 {
 	(void)state;
 	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_string_equal(callers[0].verdict.tee, "sample");
-	assert_string_equal(callers[0].verdict.policy, "default");
-	assert_true(callers[0].verdict.expires_ms > clock_ms() + 55000);
-	assert_true(callers[0].verdict.expires_ms <= clock_ms() + 60000);
-	assert_true(is_cached(verifier, &peer));
-	assert_accepted(verifier, &peer);
-	assert_int_equal(service.evaluations, 1);
-	assert_int_equal(service.certificates, 1);
+	assert_accepted_by_service(verdict_of(verifier, &t.peer));
+	assert_true(is_cached(verifier, &t.peer));
+	assert_accepted(verdict_of(verifier, &t.peer));
+	assert_int_equal(t.service.evaluations, 1);
+	assert_int_equal(t.service.certificates, 1);
 }
 
 /* ---- flights ---- */
@@ -188,99 +85,98 @@ static void a_thousand_checks_of_one_certificate_are_one_call(void **state)
 {
 	(void)state;
 	open_verifier();
-	service.mode = SERVICE_HOLD;
-	for (unsigned i = 0; i < CALLS / 2; i++)
+	t.service.mode = SERVICE_HOLD;
+	for (unsigned i = 0; i < TRIAL_CALLERS / 2; i++)
 		check(i);
-	assert_true(run_until_count(loop, &service.held_count, 1, DEADLINE_MS));
-	for (unsigned i = CALLS / 2; i < CALLS; i++)
+	assert_true(run_until_count(t.loop, &t.service.held_count, 1, TRIAL_DEADLINE_MS));
+	for (unsigned i = TRIAL_CALLERS / 2; i < TRIAL_CALLERS; i++)
 		check(i);
-	run_for(loop, 5);
-	assert_int_equal(decided, 0);
-	service_release(&service);
-	assert_true(wait_decided(CALLS));
-	for (unsigned i = 0; i < CALLS; i++)
-		assert_true(callers[i].verdict.accepted);
-	assert_int_equal(service.evaluations, 1);
-	assert_int_equal(service.certificates, 1);
+	run_for(t.loop, 5);
+	assert_int_equal(t.decided, 0);
+	service_release(&t.service);
+	assert_true(trial_wait(&t, TRIAL_CALLERS));
+	for (unsigned i = 0; i < TRIAL_CALLERS; i++)
+		assert_true(t.callers[i].verdict.accepted);
+	assert_int_equal(t.service.evaluations, 1);
+	assert_int_equal(t.service.certificates, 1);
 }
 
 static void a_refusal_is_told_to_those_who_wait_and_forgotten(void **state)
 {
 	(void)state;
 	open_verifier();
-	service.mode = SERVICE_REFUSE;
+	t.service.mode = SERVICE_REFUSE;
 	for (unsigned i = 0; i < 10; i++)
 		check(i);
-	assert_true(wait_decided(10));
+	assert_true(trial_wait(&t, 10));
 	for (unsigned i = 0; i < 10; i++)
-		assert_int_equal(callers[i].verdict.reason, REASON_AS_REFUSED);
-	assert_int_equal(service.evaluations, 1);
-	assert_false(is_cached(verifier, &peer));
-	assert_refused(verifier, &peer, REASON_AS_REFUSED);
-	assert_int_equal(service.evaluations, 2);
-	service.mode = SERVICE_SERVE;
-	assert_accepted(verifier, &peer);
-	assert_int_equal(service.evaluations, 3);
+		assert_int_equal(t.callers[i].verdict.reason, REASON_AS_REFUSED);
+	assert_int_equal(t.service.evaluations, 1);
+	assert_false(is_cached(verifier, &t.peer));
+	assert_refused(verdict_of(verifier, &t.peer), REASON_AS_REFUSED);
+	assert_int_equal(t.service.evaluations, 2);
+	t.service.mode = SERVICE_SERVE;
+	assert_accepted(verdict_of(verifier, &t.peer));
+	assert_int_equal(t.service.evaluations, 3);
 }
 
-static void on_decided_check_again(struct verify_events *self, const struct verdict *verdict)
+static void check_again(struct caller *self)
 {
-	on_decided(self, verdict);
-	service.mode = SERVICE_SERVE;
-	check_peer(1, verifier, &peer);
+	(void)self;
+	t.service.mode = SERVICE_SERVE;
+	check(1);
 }
 
 static void a_check_that_begins_as_the_flight_ends_begins_another(void **state)
 {
 	(void)state;
 	open_verifier();
-	service.mode = SERVICE_REFUSE;
-	callers[0].events.decided = on_decided_check_again;
-	callers[0].call =
-		verifier_check(verifier, loop, buf_bytes(&peer.cert_der), peer.cert_sha256, &callers[0].events);
-	assert_true(wait_decided(2));
-	assert_false(callers[0].verdict.accepted);
-	assert_true(callers[1].verdict.accepted);
+	t.service.mode = SERVICE_REFUSE;
+	t.callers[0].then = check_again;
+	check(0);
+	assert_true(trial_wait(&t, 2));
+	assert_false(t.callers[0].verdict.accepted);
+	assert_true(t.callers[1].verdict.accepted);
 }
 
 static bool has_no_connection(void)
 {
-	run_for(loop, 5);
-	return list_is_empty(&service.web.conns);
+	run_for(t.loop, 5);
+	return list_is_empty(&t.service.web.conns);
 }
 
 static void the_last_who_leaves_cancels_the_call(void **state)
 {
 	(void)state;
 	open_verifier();
-	service.mode = SERVICE_HOLD;
+	t.service.mode = SERVICE_HOLD;
 	for (unsigned i = 0; i < 3; i++)
 		check(i);
-	assert_true(run_until_count(loop, &service.held_count, 1, DEADLINE_MS));
+	assert_true(run_until_count(t.loop, &t.service.held_count, 1, TRIAL_DEADLINE_MS));
 	cancel(0);
 	cancel(1);
 	assert_false(has_no_connection());
 	cancel(2);
 	assert_true(has_no_connection());
-	service.held_count = 0;
-	service.mode = SERVICE_SERVE;
-	assert_accepted(verifier, &peer);
-	assert_int_equal(service.evaluations, 2);
+	t.service.held_count = 0;
+	t.service.mode = SERVICE_SERVE;
+	assert_accepted(verdict_of(verifier, &t.peer));
+	assert_int_equal(t.service.evaluations, 2);
 }
 
 static void who_stays_is_served(void **state)
 {
 	(void)state;
 	open_verifier();
-	service.mode = SERVICE_HOLD;
+	t.service.mode = SERVICE_HOLD;
 	check(0);
 	check(1);
-	assert_true(run_until_count(loop, &service.held_count, 1, DEADLINE_MS));
+	assert_true(run_until_count(t.loop, &t.service.held_count, 1, TRIAL_DEADLINE_MS));
 	cancel(0);
-	service_release(&service);
-	assert_true(wait_decided(1));
-	assert_true(callers[1].verdict.accepted);
-	assert_false(callers[0].decided);
+	service_release(&t.service);
+	assert_true(trial_wait(&t, 1));
+	assert_true(t.callers[1].verdict.accepted);
+	assert_false(t.callers[0].decided);
 }
 
 static void a_check_cancelled_at_once_asks_nobody(void **state)
@@ -291,9 +187,15 @@ static void a_check_cancelled_at_once_asks_nobody(void **state)
 	cancel(0);
 	check(1);
 	cancel(1);
-	run_for(loop, 20);
-	assert_int_equal(service.evaluations, 0);
-	assert_int_equal(decided, 0);
+	run_for(t.loop, 20);
+	assert_int_equal(t.service.evaluations, 0);
+	assert_int_equal(t.decided, 0);
+}
+
+static void cancel_the_next(struct caller *self)
+{
+	if (self[1].verify_call != NULL)
+		cancel(1);
 }
 
 static void a_cancel_may_cross_the_answer(void **state)
@@ -302,43 +204,43 @@ static void a_cancel_may_cross_the_answer(void **state)
 	open_verifier();
 	check(0);
 	check(1);
-	callers[0].cancels = &callers[1];
-	assert_true(wait_decided(1));
-	run_for(loop, 5);
-	assert_int_equal(decided, 1);
-	assert_true(is_cached(verifier, &peer));
-	forget();
+	t.callers[0].then = cancel_the_next;
+	assert_true(trial_wait(&t, 1));
+	run_for(t.loop, 5);
+	assert_int_equal(t.decided, 1);
+	assert_true(is_cached(verifier, &t.peer));
+	trial_forget(&t);
 	check(0);
 	check(1);
-	callers[0].cancels = &callers[1];
-	assert_true(wait_decided(1));
-	run_for(loop, 5);
-	assert_int_equal(decided, 1);
+	t.callers[0].then = cancel_the_next;
+	assert_true(trial_wait(&t, 1));
+	run_for(t.loop, 5);
+	assert_int_equal(t.decided, 1);
 }
 
 static void a_verifier_can_be_freed_under_its_callers(void **state)
 {
 	(void)state;
 	open_verifier();
-	service.mode = SERVICE_HOLD;
+	t.service.mode = SERVICE_HOLD;
 	check(0);
 	check(1);
-	assert_true(run_until_count(loop, &service.held_count, 1, DEADLINE_MS));
+	assert_true(run_until_count(t.loop, &t.service.held_count, 1, TRIAL_DEADLINE_MS));
 	check(2);
 	verifier_free(verifier);
 	verifier = NULL;
-	run_for(loop, 5);
-	assert_int_equal(decided, 0);
+	run_for(t.loop, 5);
+	assert_int_equal(t.decided, 0);
 	for (unsigned i = 0; i < 3; i++)
 		cancel(i);
-	service.held_count = 0;
+	t.service.held_count = 0;
 }
 
 /* ---- the cache ---- */
 
 static void neither_another_key_nor_another_entry_nor_another_policy_profits(void **state)
 {
-	struct verify_conf two_policies = conf;
+	struct verify_conf two_policies = t.conf;
 	struct verifier *other_entry;
 	struct verifier *other_policy;
 	struct peer other;
@@ -347,14 +249,14 @@ static void neither_another_key_nor_another_entry_nor_another_policy_profits(voi
 	two_policies.as.policy_ids.count = 2;
 	peer_init(&other, BINDING_CURRENT);
 	open_verifier();
-	other_entry = open_named(&conf, BINDING_CURRENT, "add_ingress[1]");
+	other_entry = open_named(&t.conf, BINDING_CURRENT, "add_ingress[1]");
 	other_policy = open_named(&two_policies, BINDING_CURRENT, "add_ingress[0]");
-	assert_accepted(verifier, &peer);
-	assert_true(is_cached(verifier, &peer));
+	assert_accepted(verdict_of(verifier, &t.peer));
+	assert_true(is_cached(verifier, &t.peer));
 	assert_false(is_cached(verifier, &other));
-	assert_false(is_cached(other_entry, &peer));
-	assert_false(is_cached(other_policy, &peer));
-	assert_refused(other_policy, &peer, REASON_TOKEN_POLICY);
+	assert_false(is_cached(other_entry, &t.peer));
+	assert_false(is_cached(other_policy, &t.peer));
+	assert_refused(verdict_of(other_policy, &t.peer), REASON_TOKEN_POLICY);
 	verifier_free(other_entry);
 	verifier_free(other_policy);
 	peer_release(&other);
@@ -366,22 +268,22 @@ static void two_verifiers_with_one_configuration_and_name_agree(void **state)
 
 	(void)state;
 	open_verifier();
-	twin = open_named(&conf, BINDING_CURRENT, "add_ingress[0]");
-	assert_accepted(verifier, &peer);
-	run_for(loop, 20); /* the twin's anchors */
-	assert_true(is_cached(twin, &peer));
+	twin = open_named(&t.conf, BINDING_CURRENT, "add_ingress[0]");
+	assert_accepted(verdict_of(verifier, &t.peer));
+	run_for(t.loop, 20); /* the twin's anchors */
+	assert_true(is_cached(twin, &t.peer));
 	verifier_free(twin);
 }
 
 static void without_an_age_every_check_is_a_call(void **state)
 {
 	(void)state;
-	conf.verdict_max_age_s = 0;
+	t.conf.verdict_max_age_s = 0;
 	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_false(is_cached(verifier, &peer));
-	assert_accepted(verifier, &peer);
-	assert_int_equal(service.evaluations, 2);
+	assert_accepted(verdict_of(verifier, &t.peer));
+	assert_false(is_cached(verifier, &t.peer));
+	assert_accepted(verdict_of(verifier, &t.peer));
+	assert_int_equal(t.service.evaluations, 2);
 }
 
 static void after_the_age_the_service_is_asked_again(void **state)
@@ -389,14 +291,14 @@ static void after_the_age_the_service_is_asked_again(void **state)
 	struct verdict verdict;
 
 	(void)state;
-	conf.verdict_max_age_s = 1;
+	t.conf.verdict_max_age_s = 1;
 	open_verifier();
-	assert_accepted(verifier, &peer);
-	assert_true(is_cached(verifier, &peer));
-	service.mode = SERVICE_REFUSE;
-	while (verifier_cached(verifier, peer.cert_sha256, &verdict))
-		run_for(loop, 20);
-	assert_refused(verifier, &peer, REASON_AS_REFUSED);
+	assert_accepted(verdict_of(verifier, &t.peer));
+	assert_true(is_cached(verifier, &t.peer));
+	t.service.mode = SERVICE_REFUSE;
+	while (verifier_cached(verifier, t.peer.cert_sha256, &verdict))
+		run_for(t.loop, 20);
+	assert_refused(verdict_of(verifier, &t.peer), REASON_AS_REFUSED);
 }
 
 /* ---- threads ---- */
@@ -453,7 +355,7 @@ static void *work(void *p)
 			run_for(w->loop, rand_r(&w->seed) % 3);
 		if (c[1].call != NULL)
 			verify_call_cancel(c[1].call);
-		assert_true(run_until(w->loop, &c[0].done, DEADLINE_MS));
+		assert_true(run_until(w->loop, &c[0].done, TRIAL_DEADLINE_MS));
 	}
 	return NULL;
 }
@@ -461,7 +363,7 @@ static void *work(void *p)
 static void stop_attestation(struct mail *m)
 {
 	(void)m;
-	loop_stop(loop);
+	loop_stop(t.loop);
 }
 
 static void workers_may_ask_and_leave_at_any_time(void **state)
@@ -472,12 +374,12 @@ static void workers_may_ask_and_leave_at_any_time(void **state)
 	struct err e;
 
 	(void)state;
-	conf.verdict_max_age_s = 0;
-	conf.skip_as_token_cert_verify = true;
+	t.conf.verdict_max_age_s = 0;
+	t.conf.skip_as_token_cert_verify = true;
 	open_verifier();
 	for (unsigned i = 0; i < ARRAY_SIZE(shared); i++)
 		peer_init(&shared[i], BINDING_CURRENT);
-	pthread_create(&attestation, NULL, run_loop, loop);
+	pthread_create(&attestation, NULL, run_loop, t.loop);
 	for (unsigned i = 0; i < WORKERS; i++) {
 		workers[i].seed = i;
 		workers[i].loop = loop_new(&e);
@@ -488,29 +390,22 @@ static void workers_may_ask_and_leave_at_any_time(void **state)
 		assert_true(workers[i].accepted >= ROUNDS);
 		loop_free(workers[i].loop);
 	}
-	loop_post(loop, &stop);
+	loop_post(t.loop, &stop);
 	pthread_join(attestation, NULL);
 	for (unsigned i = 0; i < ARRAY_SIZE(shared); i++)
 		peer_release(&shared[i]);
 }
 
-static int make_mints(void **state)
+static int init(void **state)
 {
-	struct err e;
-
 	(void)state;
-	signal(SIGPIPE, SIG_IGN);
-	log_set_level(LOG_OFF);
-	mint = mint_new(clock_unix(), &e);
-	other_mint = mint_new(clock_unix(), &e);
-	return mint == NULL || other_mint == NULL ? -1 : 0;
+	return trial_init(&t);
 }
 
-static int free_mints(void **state)
+static int release(void **state)
 {
 	(void)state;
-	mint_free(mint);
-	mint_free(other_mint);
+	trial_release(&t);
 	return 0;
 }
 
@@ -535,5 +430,5 @@ int main(void)
 		TEST(workers_may_ask_and_leave_at_any_time),
 	};
 
-	return cmocka_run_group_tests(tests, make_mints, free_mints);
+	return cmocka_run_group_tests(tests, init, release);
 }
