@@ -13,13 +13,11 @@
 #include "gateway/egress.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "attest/verifier.h"
-#include "base/clock.h"
 #include "base/slab.h"
 #include "gateway/flow.h"
 #include "tunnel/dial_reason.h"
+#include "tunnel/rats_tls/peer_verdict.h"
 
 #define RAW_DESCRIPTORS 2    /* the peer and the service */
 #define STREAM_DESCRIPTORS 1 /* the service */
@@ -36,12 +34,7 @@ struct egress_session {
 	struct announcement *announcement; /* of each stream, to the service */
 	struct list flows;
 	struct list waiting; /* flows whose peer is being judged again */
-	bool attested;
-	uint64_t verdict_expires_ms;
-	char tee[16];
-	struct buf cert;
-	uint8_t cert_sha256[32];
-	struct verify_call *verifying;
+	struct peer_verdict peer;
 	struct verify_events verify_events;
 	bool ended;
 	bool refused;	  /* the peer, when its verdict was to be renewed */
@@ -57,13 +50,11 @@ static void egress_session_free(struct egress_session *s)
 	list_remove(&s->link);
 	task_cancel(&s->reap);
 	timer_cancel(gw->base.loop, &s->idle);
-	if (s->verifying != NULL)
-		verify_call_cancel(s->verifying);
 	mux_session_free(s->mux);
 	slab_give(gw->tls_slab, s->tls);
 	gateway_uncount_flow(gw->gateway, 1);
 	atomic_fetch_sub_explicit(&gw->load, 1, memory_order_relaxed);
-	buf_release(&s->cert);
+	peer_verdict_release(&s->peer);
 	announcement_free(s->announcement);
 	free(s);
 }
@@ -165,10 +156,7 @@ static void on_decided(struct verify_events *self, const struct verdict *v)
 	struct list now;
 	struct list *link;
 
-	s->verifying = NULL;
-	if (v->accepted)
-		s->verdict_expires_ms = v->expires_ms;
-	else
+	if (!peer_verdict_decided(&s->peer, v))
 		refuse_peer(s);
 	list_init(&now);
 	list_splice(&now, &s->waiting);
@@ -183,26 +171,6 @@ static void on_decided(struct verify_events *self, const struct verdict *v)
 		refuse_stream(f, 403);
 		flow_close(f, v->reason, &v->why);
 	}
-}
-
-/* true when the verdict still holds; else the flow waits for a new one. */
-static bool is_believed(struct egress_session *s)
-{
-	struct verifier *verifier = s->lane->side.verifier;
-	struct verdict v;
-
-	if (verifier == NULL || (s->verifying == NULL && clock_ms() < s->verdict_expires_ms))
-		return true;
-	if (s->verifying != NULL)
-		return false;
-	if (verifier_cached(verifier, s->cert_sha256, &v)) {
-		s->verdict_expires_ms = v.expires_ms;
-		return true;
-	}
-	s->verify_events.decided = on_decided;
-	s->verifying = verifier_check(verifier, s->lane->gw->base.loop, buf_bytes(&s->cert), s->cert_sha256,
-				      &s->verify_events);
-	return false;
 }
 
 /* Until the service has answered, what the peer sends waits. */
@@ -227,8 +195,8 @@ static void on_requested(struct mux_session_events *self, struct mux_stream *str
 	mux_stream_stream(stream)->events = &f->mux_events;
 	f->session_owner = s;
 	f->from_mux = true;
-	f->attested = s->attested;
-	memcpy(f->tee, s->tee, sizeof(f->tee));
+	if (s->peer.attested)
+		flow_attested(f, s->peer.tee);
 	list_append(&s->flows, &f->session);
 	if (!has_place) {
 		refuse_stream(f, 503);
@@ -240,12 +208,14 @@ static void on_requested(struct mux_session_events *self, struct mux_stream *str
 		flow_close(f, REASON_AS_REFUSED, NULL);
 		return;
 	}
-	if (is_believed(s)) {
+	if (peer_verdict_holds(&s->peer)) {
 		dial_service(f);
 		return;
 	}
 	list_remove(&f->session);
 	list_append(&s->waiting, &f->session);
+	if (!peer_verdict_is_renewing(&s->peer))
+		peer_verdict_renew(&s->peer, s->lane->gw->base.loop, &s->verify_events);
 }
 
 static void on_withdrawn(struct mux_session_events *self, struct mux_stream *stream)
@@ -286,22 +256,18 @@ static void become_session(struct flow *f, const struct secured *result)
 	s->tls = f->tls;
 	s->client = f->client;
 	s->to = f->to;
-	s->attested = result->attested;
+	peer_verdict_init(&s->peer, lane->side.verifier, result);
 	list_init(&s->flows);
 	list_init(&s->waiting);
 	task_init(&s->reap, on_reap);
-	if (result->attested) {
-		s->verdict_expires_ms = result->verdict.expires_ms;
-		memcpy(s->tee, result->verdict.tee, sizeof(s->tee) - 1);
-		buf_append_bytes(&s->cert, result->cert);
-		memcpy(s->cert_sha256, result->cert_sha256, sizeof(s->cert_sha256));
-	}
+	s->verify_events.decided = on_decided;
 	s->mux_events.requested = on_requested;
 	s->mux_events.withdrawn = on_withdrawn;
 	s->mux_events.changed = on_changed;
 	s->mux_events.ended = on_ended;
 	s->mux = mux_session_new(&gw->base, &s->tls->stream, &options, &s->mux_events, &why);
 	if (s->mux == NULL) {
+		peer_verdict_release(&s->peer);
 		free(s);
 		flow_close(f, REASON_INTERNAL, &why);
 		return;
@@ -338,9 +304,8 @@ static void on_secured(struct secure_events *self, const struct secured *result)
 		flow_close(f, REASON_TLS_ALPN, &why);
 		return;
 	}
-	f->attested = result->attested;
 	if (result->attested)
-		memcpy(f->tee, result->verdict.tee, sizeof(f->tee) - 1);
+		flow_attested(f, result->verdict.tee);
 	dial_service(f);
 }
 

@@ -229,6 +229,12 @@ static void on_announcement_failed(struct announcement_events *self, enum io_res
 	flow_close(f, is_ingress ? REASON_PEER_TIMEOUT : REASON_SERVICE_TIMEOUT, &why);
 }
 
+void flow_attested(struct flow *f, const char *tee)
+{
+	f->attested = true;
+	memccpy(f->tee, tee, '\0', sizeof(f->tee) - 1);
+}
+
 void flow_relay(struct flow *f, struct stream *near, struct stream *far)
 {
 	struct gateway_worker *gw = f->lane->gw;

@@ -96,6 +96,9 @@ struct flow *flow_new(struct lane *lane, const struct sock_addr *client, const s
  */
 void flow_greet(struct flow *f, void (*begin)(struct flow *f));
 
+/* A verdict has accepted the peer. tee: what it runs on; for the log, and cut there when it is long. */
+void flow_attested(struct flow *f, const char *tee);
+
 /* near and far are open: the far side is told what is to be told, and the rest is the relay's. */
 void flow_relay(struct flow *f, struct stream *near, struct stream *far);
 

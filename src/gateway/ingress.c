@@ -7,7 +7,6 @@
  */
 #include "gateway/ingress.h"
 
-#include <string.h>
 
 #include "base/slab.h"
 #include "gateway/flow.h"
@@ -42,9 +41,8 @@ static void on_secured(struct secure_events *self, const struct secured *result)
 	struct flow *f = container_of(self, struct flow, secure_events);
 
 	f->secure = NULL;
-	f->attested = result->attested;
 	if (result->attested)
-		memcpy(f->tee, result->verdict.tee, sizeof(f->tee) - 1);
+		flow_attested(f, result->verdict.tee);
 	tunnel_opened(f, &f->tls->stream);
 }
 
@@ -100,9 +98,8 @@ static void on_opened(struct session_open_events *self, struct mux_stream *strea
 
 	f->opening = NULL;
 	f->mux = stream;
-	f->attested = attested;
 	if (attested)
-		memccpy(f->tee, tee, '\0', sizeof(f->tee) - 1);
+		flow_attested(f, tee);
 	tunnel_opened(f, mux_stream_stream(stream));
 }
 

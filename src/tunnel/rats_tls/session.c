@@ -31,13 +31,11 @@ void session_free(struct session *s)
 	task_cancel(&s->reap);
 	dial_cancel(s->dial);
 	secure_cancel(s->secure);
-	if (s->verifying != NULL)
-		verify_call_cancel(s->verifying);
 	if (s->mux != NULL)
 		mux_session_free(s->mux);
 	else if (s->tls.watch.fd >= 0)
 		s->tls.stream.ops->close(&s->tls.stream, STREAM_FINISHED);
-	buf_release(&s->cert);
+	peer_verdict_release(&s->peer);
 	free(s);
 }
 
@@ -56,10 +54,7 @@ void session_retire(struct session *s)
 {
 	if (s->state == SESSION_RETIRED)
 		return;
-	if (s->verifying != NULL) {
-		verify_call_cancel(s->verifying);
-		s->verifying = NULL;
-	}
+	peer_verdict_cancel(&s->peer);
 	s->state = SESSION_RETIRED;
 	if (s->mux != NULL && !s->ended)
 		mux_session_drain(s->mux);
@@ -120,14 +115,6 @@ static void opening_failed(struct session *s, enum reason reason, const struct e
 	s->events->failed(s->events, reason, why);
 }
 
-static void keep_verdict(struct session *s, const struct verdict *v)
-{
-	s->attested = true;
-	s->is_fresh = true;
-	s->verdict_expires_ms = v->expires_ms;
-	snprintf(s->tee, sizeof(s->tee), "%s", v->tee);
-}
-
 static void on_secured(struct secure_events *self, const struct secured *result)
 {
 	struct session *s = container_of(self, struct session, secure_events);
@@ -140,11 +127,8 @@ static void on_secured(struct secure_events *self, const struct secured *result)
 		opening_failed(s, REASON_TLS_ALPN, &why);
 		return;
 	}
-	if (result->attested) {
-		keep_verdict(s, &result->verdict);
-		buf_append_bytes(&s->cert, result->cert);
-		memcpy(s->cert_sha256, result->cert_sha256, sizeof(s->cert_sha256));
-	}
+	peer_verdict_init(&s->peer, s->options->side->verifier, result);
+	s->is_fresh = true;
 	s->mux = mux_session_new(s->options->side->worker, &s->tls.stream, &options, &s->mux_events, &why);
 	if (s->mux == NULL) {
 		opening_failed(s, REASON_INTERNAL, &why);
@@ -197,9 +181,8 @@ static void on_decided(struct verify_events *self, const struct verdict *v)
 	struct session *s = container_of(self, struct session, verify_events);
 	char to[ENDPOINT_TEXT];
 
-	s->verifying = NULL;
-	if (v->accepted) {
-		keep_verdict(s, v);
+	if (peer_verdict_decided(&s->peer, v)) {
+		s->is_fresh = true;
 		s->state = SESSION_READY;
 	} else {
 		/* A new handshake may bring newer evidence; if it does not, it is refused as well. */
@@ -212,17 +195,10 @@ static void on_decided(struct verify_events *self, const struct verdict *v)
 
 bool session_is_believed(struct session *s)
 {
-	struct verifier *verifier = s->options->side->verifier;
-	struct verdict v;
-
-	if (verifier == NULL || s->is_fresh || clock_ms() < s->verdict_expires_ms)
+	if (s->is_fresh || peer_verdict_holds(&s->peer))
 		return true;
-	if (verifier_cached(verifier, s->cert_sha256, &v)) {
-		keep_verdict(s, &v);
-		return true;
-	}
 	s->state = SESSION_JUDGING;
-	s->verifying = verifier_check(verifier, loop_of(s), buf_bytes(&s->cert), s->cert_sha256, &s->verify_events);
+	peer_verdict_renew(&s->peer, loop_of(s), &s->verify_events);
 	return false;
 }
 

@@ -14,9 +14,9 @@
 
 #include <stdatomic.h>
 
-#include "attest/verifier.h"
 #include "io/dial.h"
 #include "tunnel/rats_tls/mux.h"
+#include "tunnel/rats_tls/peer_verdict.h"
 #include "tunnel/rats_tls/record_stream.h"
 #include "tunnel/rats_tls/secure.h"
 
@@ -49,9 +49,8 @@ struct session {
 	/* For the owner to read; link is the owner's, and is_fresh for it to clear. */
 	struct list link;
 	enum session_state state;
-	struct mux_session *mux; /* READY and JUDGING */
-	bool attested;
-	char tee[32];
+	struct mux_session *mux;  /* READY and JUDGING */
+	struct peer_verdict peer; /* READY and JUDGING */
 	bool is_fresh; /* the verdict serves at least those who waited for it; until the owner has served them */
 
 	const struct session_options *options;
@@ -64,10 +63,6 @@ struct session {
 	struct mux_session_events mux_events;
 	uint64_t used_ms; /* when it last had a stream */
 	bool ended;
-	uint64_t verdict_expires_ms;
-	struct buf cert;
-	uint8_t cert_sha256[32];
-	struct verify_call *verifying;
 	struct verify_events verify_events;
 	struct timer idle; /* looks whether it can go */
 	struct task reap;

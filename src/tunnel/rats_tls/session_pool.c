@@ -119,7 +119,7 @@ static void on_answered(struct mux_connect_events *self, int status)
 	}
 	o->stream = NULL;
 	open_free(o);
-	events->opened(events, stream, s->attested, s->tee);
+	events->opened(events, stream, s->peer.attested, s->peer.tee);
 }
 
 static void wait_again(struct session_open *o)
