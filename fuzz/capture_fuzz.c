@@ -35,7 +35,7 @@ static void print_all(const struct ruleset *r)
 static void fuzz_rules(struct bytes text)
 {
 	struct config_report report;
-	struct config *c = config_load_early(text, "fuzz", &report);
+	struct config *c = config_load(text, "fuzz", &report);
 	struct captured_entry *entries = mem_new_array(c == NULL ? 0 : c->entry_count, sizeof(*entries));
 	struct ruleset *r = NULL;
 	struct err e;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Also with what is still to come. What loads must format to a document that loads again, to the same text and without
- * a word. */
+/* What loads must format to a document that loads again, to the same text and without a word. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,7 +15,7 @@ static void check_reads_back(const struct config *c)
 	struct config *back;
 
 	config_format(c, &first);
-	back = config_load_early(buf_bytes(&first), "formatted", &report);
+	back = config_load(buf_bytes(&first), "formatted", &report);
 	if (back == NULL) {
 		fprintf(stderr, "%s\n%s\n", buf_str(&first), report.errors.items[0]);
 		abort();
@@ -33,7 +32,7 @@ static void check_reads_back(const struct config *c)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct config_report report;
-	struct config *c = config_load_early(bytes_of(data, size), "fuzz", &report);
+	struct config *c = config_load(bytes_of(data, size), "fuzz", &report);
 
 	if ((c == NULL) != (report.errors.count > 0))
 		abort();

@@ -257,7 +257,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	world = &w;
 	budget.limit = w.flags & POOL_FULL ? 0 : 64 * 1024 * 1024;
 	w.worker.loop = loop_new(&e);
-	w.worker.pool = pool_new(w.worker.loop, &budget);
+	w.worker.pool = pool_new(&budget);
 	w.transport = (struct stream){ .ops = &ops, .readable = true, .writable = true };
 	task_init(&w.stop, stop_loop);
 	run(&w);
