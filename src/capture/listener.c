@@ -22,6 +22,7 @@
 struct listeners {
 	const char *name;
 	listener_aim *aim;
+	const struct sock_options *sock;
 	struct worker *worker;
 	struct capture_events *events;
 	struct listener *items;
@@ -53,6 +54,7 @@ int listeners_add(struct listeners *ls, const struct sock_addr *addr, const stru
 	int fd;
 
 	assert(ls->count < ls->max);
+	ls->sock = sock;
 	fd = sock_listen(addr, sock, how, e);
 	if (fd < 0)
 		return -1;
@@ -154,7 +156,7 @@ static void on_ready(struct watch *w, uint32_t events)
 			return;
 		}
 		if (!l->on_loopback)
-			sock_tune_accepted(c.fd, &c.client);
+			sock_tune_accepted(c.fd, &c.client, ls->sock);
 		ls->aim(l, &c);
 		ls->events->captured(ls->events, &c);
 		/* What was captured may have stopped us. */

@@ -64,6 +64,7 @@ static const struct field document_fields[] = {
 	{ STORED_AS("tls_records", FIELD_CHOICE, struct document, config.tls_records), .choices = tls_records_names, .fallback = TLS_RECORDS_OWN },
 	{ STORED_AS("drain_timeout", FIELD_SECONDS, struct document, config.timeouts.drain_ms), .min = 0, .max = 86400000, .fallback = 5000 },
 	{ FLAT("tcp_keepalive", &section_tcp_keepalive) },
+	{ FLAT("tcp_congestion", &section_tcp_congestion) },
 	{ STORED_AS("resolve_cache", FIELD_INTEGER, struct document, config.resolve_cache_s), .min = 0, .max = 86400, .fallback = 5 },
 	{ STORED_AS("timeouts", FIELD_OBJECT, struct document, config.timeouts), .section = &section_timeouts },
 	{ STORED_AS("limits", FIELD_OBJECT, struct document, config.limits), .section = &section_limits },
@@ -77,7 +78,7 @@ static const struct field document_fields[] = {
 /* clang-format on */
 
 /* FLAT: a struct document begins with its struct config. */
-_Static_assert(offsetof(struct document, config) == 0, "tcp_keepalive is read into struct config");
+_Static_assert(offsetof(struct document, config) == 0, "what is FLAT is read into struct config");
 
 const struct section section_document = { SECTION_FIELDS(document_fields), .size = sizeof(struct document) };
 

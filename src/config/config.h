@@ -199,6 +199,8 @@ struct config {
 	unsigned keepalive_idle_s;
 	unsigned keepalive_interval_s;
 	unsigned keepalive_count;
+	char *congestion_loopback; /* "auto", "host", or a name */
+	char *congestion_remote;   /* "host", or a name */
 	unsigned resolve_cache_s;
 	struct timeouts_conf timeouts;
 	struct limits_conf limits;

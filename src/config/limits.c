@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* limits - keepalive, times and sizes. */
+/* limits - keepalive, congestion control, times and sizes. */
+#include <string.h>
+
 #include "config/sections.h"
 
 #define DAY_MS 86400000
@@ -14,12 +16,39 @@
 #define KEEPALIVE_SECONDS_MAX 32767
 #define KEEPALIVE_COUNT_MAX 127
 
+#define CONGESTION_NAME_MAX 15 /* TCP_CA_NAME_MAX, less its end */
+
+/* Whether the kernel has it shows when the gateway starts. */
+static bool is_congestion_name(const char *text)
+{
+	size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+
+	return len > 0 && text[len] == '\0' && len <= CONGESTION_NAME_MAX;
+}
+
+static const char *check_loopback(char *text)
+{
+	return is_congestion_name(text) ? NULL : "expected \"auto\", \"host\" or a name such as \"cubic\"";
+}
+
+static const char *check_remote(char *text)
+{
+	if (is_congestion_name(text) && strcmp(text, "auto") != 0)
+		return NULL;
+	return "expected \"host\" or a name such as \"cubic\"";
+}
+
 /* clang-format off */
 static const struct field tcp_keepalive_fields[] = {
 	{ STORED_AS("enabled", FIELD_BOOL, struct config, keepalive), .fallback = true },
 	{ STORED_AS("idle", FIELD_INTEGER, struct config, keepalive_idle_s), .min = 1, .max = KEEPALIVE_SECONDS_MAX, .fallback = 10 },
 	{ STORED_AS("interval", FIELD_INTEGER, struct config, keepalive_interval_s), .min = 1, .max = KEEPALIVE_SECONDS_MAX, .fallback = 10 },
 	{ STORED_AS("count", FIELD_INTEGER, struct config, keepalive_count), .min = 1, .max = KEEPALIVE_COUNT_MAX, .fallback = 3 },
+};
+
+static const struct field tcp_congestion_fields[] = {
+	{ STORED_AS("loopback", FIELD_TEXT, struct config, congestion_loopback), .fallback_text = "auto", .check_text = check_loopback },
+	{ STORED_AS("remote", FIELD_TEXT, struct config, congestion_remote), .fallback_text = "host", .check_text = check_remote },
 };
 
 static const struct field timeouts_fields[] = {
@@ -54,6 +83,7 @@ static void check_certificate_fits(struct reading *r, const struct place *at, vo
 }
 
 const struct section section_tcp_keepalive = { SECTION_FIELDS(tcp_keepalive_fields), .size = sizeof(struct config) };
+const struct section section_tcp_congestion = { SECTION_FIELDS(tcp_congestion_fields), .size = sizeof(struct config) };
 const struct section section_timeouts = { SECTION_FIELDS(timeouts_fields), .size = sizeof(struct timeouts_conf) };
 const struct section section_limits = { SECTION_FIELDS(limits_fields), .size = sizeof(struct limits_conf),
 					.check = check_certificate_fits };

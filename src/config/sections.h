@@ -29,6 +29,7 @@ extern const struct section section_verify;
 
 /* limits.c: struct config, struct timeouts_conf, struct limits_conf */
 extern const struct section section_tcp_keepalive;
+extern const struct section section_tcp_congestion;
 extern const struct section section_timeouts;
 extern const struct section section_limits;
 

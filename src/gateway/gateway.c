@@ -33,6 +33,7 @@
 #include "attest/verifier.h"
 #include "base/log.h"
 #include "crypto/aead.h"
+#include "gateway/congestion.h"
 #include "gateway/gate.h"
 #include "gateway/interception.h"
 #include "gateway/rights.h"
@@ -365,6 +366,7 @@ struct gateway *gateway_new(const struct config *c, struct err *e)
 					 .keepalive_idle_s = (int)c->keepalive_idle_s,
 					 .keepalive_interval_s = (int)c->keepalive_interval_s,
 					 .keepalive_count = (int)c->keepalive_count };
+	congestion_choose(c, g->host_congestion, &g->sock);
 	g->budget.limit = c->limits.relay_memory;
 	g->verdicts = verdict_cache_new(c->limits.verdict_cache);
 	g->resolver = resolver_new(c->resolve_cache_s);
@@ -373,7 +375,7 @@ struct gateway *gateway_new(const struct config *c, struct err *e)
 		return NULL;
 	}
 	set_limits(g, descriptors);
-	if (interception_start(g, e) < 0 || rights_drop(g, e) < 0) {
+	if (interception_start(g, e) < 0 || rights_drop(g, e) < 0 || congestion_check(c, e) < 0) {
 		gateway_free(g);
 		return NULL;
 	}

@@ -82,6 +82,7 @@ struct gateway_worker {
 struct gateway {
 	const struct config *config;
 	struct sock_options sock;
+	char host_congestion[SOCK_CONGESTION_TEXT];
 	struct pool_budget budget;
 	struct verdict_cache *verdicts;
 	struct resolver *resolver;

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -112,31 +111,9 @@ static void set_int(int fd, int level, int name, int value)
 	setsockopt(fd, level, name, &value, sizeof(value));
 }
 
-static pthread_once_t host_looked_at = PTHREAD_ONCE_INIT;
-static bool host_may_pace; /* what sockets get that choose nothing */
-
-static void look_at_host(void)
+static int set_congestion(int fd, const char *name)
 {
-	char name[16] = ""; /* TCP_CA_NAME_MAX */
-	socklen_t len = sizeof(name) - 1;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return;
-	host_may_pace = getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) == 0 && strcmp(name, "cubic") != 0 &&
-			strcmp(name, "reno") != 0;
-	close(fd);
-}
-
-/*
- * Reno, because each kernel has it and each process may choose it: others, cubic as well, are refused to who has no
- * CAP_NET_ADMIN unless the host allows them (tcp_allowed_congestion_control). Where nothing is lost they are equal.
- */
-static void avoid_pacing(int fd)
-{
-	pthread_once(&host_looked_at, look_at_host);
-	if (host_may_pace)
-		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+	return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
 }
 
 /*
@@ -145,9 +122,11 @@ static void avoid_pacing(int fd)
  */
 static void set_common(int fd, const struct sock_addr *a, const struct sock_options *o)
 {
+	const char *congestion = sock_addr_is_loopback(a) ? o->congestion_loopback : o->congestion_remote;
+
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	if (sock_addr_is_loopback(a))
-		avoid_pacing(fd);
+	if (congestion != NULL)
+		set_congestion(fd, congestion);
 	if (!o->keepalive)
 		return;
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -291,8 +270,34 @@ int sock_probe_rights(struct err *e)
 	return result;
 }
 
-void sock_tune_accepted(int fd, const struct sock_addr *peer)
+void sock_host_congestion(char name[SOCK_CONGESTION_TEXT])
 {
-	if (sock_addr_is_loopback(peer))
-		avoid_pacing(fd);
+	socklen_t len = SOCK_CONGESTION_TEXT - 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memset(name, 0, SOCK_CONGESTION_TEXT);
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) < 0)
+		name[0] = '\0';
+	close(fd);
+}
+
+int sock_try_congestion(const char *name, struct err *e)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int result = 0;
+
+	if (fd < 0)
+		return err_errno(e, ERR_SYSTEM, "socket");
+	if (set_congestion(fd, name) < 0)
+		result = err_errno(e, ERR_SYSTEM, "TCP_CONGESTION \"%s\"", name);
+	close(fd);
+	return result;
+}
+
+void sock_tune_accepted(int fd, const struct sock_addr *peer, const struct sock_options *o)
+{
+	if (o->congestion_loopback != NULL && sock_addr_is_loopback(peer))
+		set_congestion(fd, o->congestion_loopback);
 }

@@ -42,6 +42,9 @@ struct sock_options {
 	int keepalive_idle_s;
 	int keepalive_interval_s;
 	int keepalive_count;
+	/* Congestion control of connections to this host itself, and of all others; NULL: what the host chooses. */
+	const char *congestion_loopback;
+	const char *congestion_remote;
 	uint32_t mark; /* SO_MARK of what we dial; 0: none */
 };
 
@@ -81,5 +84,12 @@ void sock_set_orderly(int fd);
 /* What sets SO_MARK or IP_TRANSPARENT works here; if not, e says which right is missing. */
 int sock_probe_rights(struct err *e) MUST_CHECK;
 
-/* On loopback a pacing congestion control only costs: take one that does not pace. */
-void sock_tune_accepted(int fd, const struct sock_addr *peer);
+#define SOCK_CONGESTION_TEXT 16 /* TCP_CA_NAME_MAX */
+
+/* The congestion control that this host chooses; "" when it cannot be asked. */
+void sock_host_congestion(char name[SOCK_CONGESTION_TEXT]);
+/* Whether this process may choose it. */
+int sock_try_congestion(const char *name, struct err *e) MUST_CHECK;
+
+/* For a connection from a listener that is not bound to loopback. */
+void sock_tune_accepted(int fd, const struct sock_addr *peer, const struct sock_options *o);

@@ -133,29 +133,86 @@ def test_what_is_kept_is_enough_for_the_connections(stack, tng):
 
 # ---- congestion control, of which only what the host allows is left to who has no rights ----
 
-ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+def allowed():
+    return Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text(encoding="ascii").split()
 
 
-@pytest.mark.parametrize("role", ["listens", "connects"])
-def test_on_loopback_nothing_is_paced_though_the_host_paces(host, tng, stack, role):
-    if "bbr" not in ALLOWED.read_text(encoding="ascii").split():
+def a_host_that_paces(host):
+    if "bbr" not in allowed():
         pytest.skip("bbr, which paces, is not there or not allowed on this host")
     host.sysctl(**{"net.ipv4.tcp_congestion_control": "bbr"})
-    with host:
-        echo = Echo("127.0.0.1", 8080)
-    stack.add(echo, echo.close)
-    tng(add_egress=[entry(("127.0.0.1", 900), 8080)], within=host.within, name="egress")
-    tng(add_ingress=[entry(("127.0.0.1", 901), 900)], within=host.within, name="ingress")
-    with host:
-        app = services.connect(("127.0.0.1", 901))
-    stack.add(app, app.close)
-    app.sendall(b"hello")
-    assert services.receive(app, 5) == b"hello"
-    which = {"listens": "sport", "connects": "dport"}[role]
-    filters = f"( {which} = :900 or {which} = :{901 if role == 'listens' else 8080} )"
-    sockets = host.run("ss", "-Htin", "state", "established", filters)
-    assert len(sockets.splitlines()) == 4, sockets  # two sockets, each with its line of details
-    assert "reno" in sockets and "bbr" not in sockets, sockets
+
+
+@pytest.fixture
+def through(host, tng, stack):
+    """An open connection through a pair of gateways; what ss knows of its four sockets that the gateways have."""
+    def begin(address="127.0.0.1", **more):
+        with host:
+            echo = Echo(address, 8080)
+        stack.add(echo, echo.close)
+        tng(add_egress=[entry(("0.0.0.0", 900), (address, 8080))], within=host.within, name="egress", **more)
+        tng(add_ingress=[entry(("0.0.0.0", 901), (address, 900))], within=host.within, name="ingress", **more)
+        with host:
+            app = services.connect((address, 901))
+        stack.add(app, app.close)
+        app.sendall(b"hello")
+        assert services.receive(app, 5) == b"hello"
+        ours = "( sport = :900 or sport = :901 or dport = :900 or dport = :8080 )"
+        sockets = host.run("ss", "-Htin", "state", "established", ours)
+        found = [line.split()[0] for line in sockets.splitlines()[1::2]]
+        assert len(found) == 4, sockets
+        return found
+    return begin
+
+
+def test_on_loopback_nothing_is_paced_though_the_host_paces(host, through):
+    a_host_that_paces(host)
+    assert through() == ["reno"] * 4
+
+
+def test_elsewhere_the_host_chooses(host, through):
+    a_host_that_paces(host)
+    host.run("ip", "address", "add", "10.9.9.9/32", "dev", "lo")
+    assert through("10.9.9.9") == ["bbr"] * 4
+
+
+def test_a_host_may_be_told_to_choose_on_loopback_as_well(host, through):
+    a_host_that_paces(host)
+    assert through(tcp_congestion={"loopback": "host"}) == ["bbr"] * 4
+
+
+def test_both_kinds_of_connections_may_be_chosen_and_none_gets_what_is_the_other_s(host, through):
+    if "bbr" not in allowed():
+        pytest.skip("bbr is not there or not allowed on this host")
+    host.sysctl(**{"net.ipv4.tcp_congestion_control": "reno"})
+    assert through(tcp_congestion={"remote": "bbr"}) == ["reno"] * 4
+
+
+def test_connections_to_others_get_what_was_chosen_for_them(host, through):
+    if "bbr" not in allowed():
+        pytest.skip("bbr is not there or not allowed on this host")
+    host.sysctl(**{"net.ipv4.tcp_congestion_control": "reno"})
+    host.run("ip", "address", "add", "10.9.9.9/32", "dev", "lo")
+    assert through("10.9.9.9", tcp_congestion={"remote": "bbr"}) == ["bbr"] * 4
+
+
+def test_what_the_kernel_does_not_have_ends_the_start_and_both_keys_are_named(host, tng):
+    gateway = tng(add_ingress=[entry(("127.0.0.1", 901), 900)], within=host.within, wait=None,
+                  tcp_congestion={"loopback": "nothing", "remote": "such"})
+    assert gateway.wait() == 1
+    assert gateway.has_line('tcp_congestion.loopback: the kernel has no "nothing"')
+    assert gateway.has_line('tcp_congestion.remote: the kernel has no "such"')
+
+
+def test_what_only_root_may_choose_ends_the_start_since_our_rights_have_gone(host, tng):
+    there = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text(encoding="ascii").split()
+    restricted = sorted(set(there) - set(allowed()))
+    if not restricted:
+        pytest.skip("this host allows every congestion control that its kernel has")
+    gateway = tng(add_ingress=[entry(("127.0.0.1", 901), 900)], within=host.within, wait=None,
+                  tcp_congestion={"remote": restricted[0]})
+    assert gateway.wait() == 1
+    assert gateway.has_line(f'tcp_congestion.remote: the host does not let this process choose "{restricted[0]}"')
 
 
 # ---- files, which root without CAP_DAC_OVERRIDE opens by their owner and mode like anybody ----

@@ -127,6 +127,8 @@ static void a_minimal_ingress_has_all_defaults(void **state)
 	assert_int_equal(c->keepalive_idle_s, 10);
 	assert_int_equal(c->keepalive_interval_s, 10);
 	assert_int_equal(c->keepalive_count, 3);
+	assert_string_equal(c->congestion_loopback, "auto");
+	assert_string_equal(c->congestion_remote, "host");
 	assert_int_equal(c->resolve_cache_s, 5);
 	assert_int_equal(c->timeouts.connect_ms, 10000);
 	assert_int_equal(c->timeouts.resolve_ms, 10000);
@@ -182,6 +184,7 @@ static void every_key_is_stored(void **state)
 		"  'verify':{'as_type':'builtin','attestation_policy':{'type':'trust_all'}},'rats_tls':{'binding':'both'}}],"
 		"'workers':256,'aead':'evp','tls_records':'libssl','drain_timeout':0,'resolve_cache':0,"
 		"'tcp_keepalive':{'enabled':false,'idle':1,'interval':2,'count':4},"
+		"'tcp_congestion':{'loopback':'host','remote':'bbr-2_15_chars_'},"
 		"'timeouts':{'connect':0.001,'resolve':1,'first_byte':2,'handshake':3,'verify':4,'idle':5,'pool_idle':6},"
 		"'limits':{'connections':7,'handshake_memory':'1GB','certificate_size':65536,'relay_memory':'2MiB',"
 		"  'verdict_cache':8,'token_size':'8KB','streams_per_connection':9}}");
@@ -225,6 +228,8 @@ static void every_key_is_stored(void **state)
 	assert_int_equal(c->tls_records, TLS_RECORDS_LIBSSL);
 	assert_false(c->keepalive);
 	assert_int_equal(c->keepalive_count, 4);
+	assert_string_equal(c->congestion_loopback, "host");
+	assert_string_equal(c->congestion_remote, "bbr-2_15_chars_");
 	assert_int_equal(c->timeouts.connect_ms, 1);
 	assert_int_equal(c->timeouts.pool_idle_ms, 6000);
 	assert_int_equal(c->timeouts.drain_ms, 0);
@@ -314,6 +319,14 @@ static void values_are_held_against_type_and_range(void **state)
 		  "limits.token_size: expected 4KiB to 64MiB, found '1XB'\n"
 		  "limits.relay_memory: expected 1MiB to 1TiB, found 5\n"
 		  "limits.certificate_size: expected 4KiB to 16777215, found '17MiB'" },
+		{ "{'add_egress':[{" MAPPING "," ATTEST "}],'tcp_congestion':{'loopback':'','remote':'auto'}}",
+		  "tcp_congestion.loopback: expected 'auto', 'host' or a name such as 'cubic', found ''\n"
+		  "tcp_congestion.remote: expected 'host' or a name such as 'cubic', found 'auto'" },
+		{ "{'add_egress':[{" MAPPING "," ATTEST "}],"
+		  "'tcp_congestion':{'loopback':'Cubic','remote':'bbr-2_16_chars__','other':'a b'}}",
+		  "tcp_congestion.loopback: expected 'auto', 'host' or a name such as 'cubic', found 'Cubic'\n"
+		  "tcp_congestion.remote: expected 'host' or a name such as 'cubic', found 'bbr-2_16_chars__'\n"
+		  "tcp_congestion.other: unknown key; known here: loopback, remote" },
 		{ "{'add_egress':[{" MAPPING "," ATTEST "}],'limits':{'handshake_memory':'1MiB'}}",
 		  "limits: certificate_size is above handshake_memory: no handshake could end" },
 	};
