@@ -2,6 +2,7 @@
 /* peer - certificates for tests. */
 #include "peer.h"
 
+#include "attest/identity.h"
 #include "base/clock.h"
 #include "codec/base64.h"
 #include "crypto/cert.h"
@@ -72,4 +73,22 @@ void peer_certify_evidence(struct peer *p, enum binding binding)
 	coco_evidence_format(&p->evidence, binding, &raw);
 	peer_certify(p, EVIDENCE_TAG_COCO, buf_bytes(&raw));
 	buf_release(&raw);
+}
+
+struct identity *peer_identity(const struct peer *p)
+{
+	struct identity_options options = {
+		.key = p->key,
+		.not_before = clock_unix(),
+		.not_after = clock_unix() + 3600,
+		.expires_unix = INT64_MAX,
+		.tee = p->evidence.tee,
+	};
+	struct err e;
+	struct identity *id = identity_new(&options, &e);
+
+	must(id == NULL ? -1 : 0);
+	buf_clear(&id->cert_der);
+	buf_append_bytes(&id->cert_der, buf_bytes(&p->cert_der));
+	return id;
 }

@@ -5,6 +5,8 @@
 #include "attest/evidence.h"
 #include "crypto/key.h"
 
+struct identity;
+
 struct peer {
 	struct key *key;
 	struct buf spki;
@@ -23,3 +25,6 @@ void peer_certify_evidence(struct peer *p, enum binding binding);
 void peer_certify(struct peer *p, uint64_t tag, struct bytes raw);
 /* With this extension content; empty: no extension. */
 void peer_certify_extension(struct peer *p, struct bytes extension);
+
+/* gives what presents the certificate in a handshake (identity_unref). */
+struct identity *peer_identity(const struct peer *p);
