@@ -165,6 +165,15 @@ static unsigned count_opening(const struct destination *d)
 	return count;
 }
 
+static bool is_judging(const struct destination *d)
+{
+	LIST_EACH (link, &d->sessions) {
+		if (container_of(link, struct session, link)->state == SESSION_JUDGING)
+			return true;
+	}
+	return false;
+}
+
 static void on_open_deadline(struct timer *t)
 {
 	struct session_open *o = container_of(t, struct session_open, deadline);
@@ -172,12 +181,15 @@ static void on_open_deadline(struct timer *t)
 	struct err why;
 
 	endpoint_format(&o->dest->options.to, to);
-	if (o->session == NULL && count_opening(o->dest) == 0) {
-		err_set(&why, ERR_LIMIT, "no session to %s has a free stream", to);
-		fail_open(o, REASON_LIMIT_STREAMS, &why);
-	} else {
+	if (o->session != NULL || count_opening(o->dest) > 0) {
 		err_set(&why, ERR_TIMEOUT, "no tunnel to %s in time", to);
 		fail_open(o, REASON_PEER_TIMEOUT, &why);
+	} else if (is_judging(o->dest)) {
+		err_set(&why, ERR_TIMEOUT, "no verdict on the session to %s in time", to);
+		fail_open(o, REASON_AS_TIMEOUT, &why);
+	} else {
+		err_set(&why, ERR_LIMIT, "no session to %s has a free stream", to);
+		fail_open(o, REASON_LIMIT_STREAMS, &why);
 	}
 }
 
@@ -197,7 +209,7 @@ static void on_failed(struct session_events *self, enum reason reason, const str
 {
 	struct destination *d = container_of(self, struct destination, session_events);
 
-	if (count_opening(d) > 0)
+	if (count_opening(d) > 0 || is_judging(d))
 		return;
 	LIST_EACH (link, &d->waiting)
 		fail_open(container_of(link, struct session_open, link), reason, why);
@@ -257,15 +269,6 @@ static struct session *find_session(struct destination *d, bool soft_limit)
 			return s;
 	}
 	return NULL;
-}
-
-static bool is_judging(const struct destination *d)
-{
-	LIST_EACH (link, &d->sessions) {
-		if (container_of(link, struct session, link)->state == SESSION_JUDGING)
-			return true;
-	}
-	return false;
 }
 
 static void open_more(struct destination *d)

@@ -579,6 +579,44 @@ static void who_is_refused_after_another_handshake_as_well_gets_nothing(void **s
 	assert_int_equal(x.far.requests, 1);
 }
 
+static void a_judgement_that_takes_too_long_is_called_so(void **state)
+{
+	(void)state;
+	options.wait_ms = 5 * SHORT_MS;
+	open_verified(0);
+	open_all(0, 1);
+	t.service.mode = SERVICE_HOLD;
+	ask(1);
+	wait_for(&failed, 1);
+	expect_failure(1, REASON_AS_TIMEOUT);
+	expect_echo(0);
+	t.service.mode = SERVICE_SERVE;
+	service_release(&t.service);
+	ask(2);
+	wait_for(&opened, 2);
+}
+
+/* A session that is being judged may be all that somebody needs. */
+static void nobody_is_told_of_a_failed_dial_as_long_as_a_session_is_judged(void **state)
+{
+	(void)state;
+	x.far.max_streams = 2;
+	open_verified(0);
+	open_all(0, 1);
+	open_all(1, 1);
+	x.far.deaf = true;
+	ask(2);
+	wait_for(&x.far.connections, 2);
+	t.service.mode = SERVICE_HOLD;
+	close_stream(0);
+	wait_for(&t.service.held_count, 1);
+	far_end_hang_up_unheard(&x.far);
+	expect_quiet();
+	service_release(&t.service);
+	wait_for(&opened, 3);
+	assert_int_equal(x.far.connections, 2);
+}
+
 /* ---- who does not want any more ---- */
 
 static void who_withdraws_is_told_nothing_at_any_stage(void **state)
@@ -759,6 +797,8 @@ int main(void)
 		TEST(a_verdict_serves_those_who_waited_for_it),
 		TEST(when_a_renewed_verdict_refuses_another_session_is_opened),
 		TEST(who_is_refused_after_another_handshake_as_well_gets_nothing),
+		TEST(a_judgement_that_takes_too_long_is_called_so),
+		TEST(nobody_is_told_of_a_failed_dial_as_long_as_a_session_is_judged),
 		TEST(who_withdraws_is_told_nothing_at_any_stage),
 		TEST(nothing_is_dialed_for_who_withdraws_at_once),
 		TEST(who_withdraws_makes_way),
