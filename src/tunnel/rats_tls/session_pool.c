@@ -6,6 +6,9 @@
  *
  * serve() looks at all that wait for a destination, gives out what there is, and opens another session if that
  * is not enough; it runs from a task, so that any number of changes cost one look.
+ *
+ * A peer that does not do its part is not dialed again and again: after a setback no session is opened as long as
+ * others are on their way, nor beside one that allows no stream at all; and who has seen two sessions end is told.
  */
 #include "tunnel/rats_tls/session_pool.h"
 
@@ -17,6 +20,7 @@
 #define BUCKETS 256
 #define UNKNOWN_ROOM 100 /* RFC 9113 6.5.2 recommends peers to allow at least this */
 #define HTTP_BUSY 503	 /* the other gateway is at a limit of its own */
+#define MOST_TRIES 2	 /* sessions that may end under one who wants a stream */
 
 struct destination {
 	struct list link; /* in its bucket */
@@ -28,6 +32,7 @@ struct destination {
 	struct list waiting; /* struct session_open */
 	unsigned waiting_count;
 	unsigned last_room; /* that a session offered */
+	bool setback;	    /* a session was of no use; how others fare that are being opened is not known yet */
 	struct task serve;
 };
 
@@ -145,7 +150,7 @@ static void on_connect_failed(struct mux_connect_events *self, enum reason reaso
 	o->stream = NULL;
 	if (alerted)
 		fail_open(o, REASON_TLS_ALERT, &alert);
-	else if (o->tries < 2)
+	else if (o->tries < MOST_TRIES)
 		wait_again(o);
 	else
 		fail_open(o, reason, why);
@@ -195,24 +200,59 @@ static void on_open_deadline(struct timer *t)
 
 /* ---- news of the sessions ---- */
 
+static void fail_waiting(struct destination *d, enum reason reason, const struct err *why)
+{
+	LIST_EACH (link, &d->waiting)
+		fail_open(container_of(link, struct session_open, link), reason, why);
+}
+
+/* A session was of no use. false: another may still be, for all who wait. */
+static bool is_final(struct destination *d)
+{
+	d->setback = count_opening(d) > 0 || is_judging(d);
+	return !d->setback;
+}
+
+/* For those who wait it is as if they had asked it: once more on another one, unless that would end the same way. */
+static void on_ended_unused(struct destination *d, const struct session *s)
+{
+	char to[ENDPOINT_TEXT];
+	struct err why;
+
+	if (session_alert(s, &why)) {
+		fail_waiting(d, REASON_TLS_ALERT, &why);
+		return;
+	}
+	err_set(&why, ERR_PEER, "sessions to %s end before they carry a stream", endpoint_format(&d->options.to, to));
+	LIST_EACH (link, &d->waiting) {
+		struct session_open *o = container_of(link, struct session_open, link);
+
+		if (++o->tries >= MOST_TRIES)
+			fail_open(o, REASON_PEER_CLOSED, &why);
+	}
+}
+
 static void on_changed(struct session_events *self, struct session *s)
 {
 	struct destination *d = container_of(self, struct destination, session_events);
 
-	if (s->state != SESSION_RETIRED)
+	if (s->state != SESSION_RETIRED) {
 		d->last_room = MAX(mux_session_room(s->mux) + mux_session_streams(s->mux), 1u);
+		d->setback = false;
+	} else if (s->is_fresh) {
+		s->is_fresh = false; /* it ended before it was looked at; this is said once */
+		if (is_final(d))
+			on_ended_unused(d, s);
+	}
 	task_schedule(loop_of(d), &d->serve);
 }
 
-/* When nothing else is under way for them, all who wait are told why. */
 static void on_failed(struct session_events *self, enum reason reason, const struct err *why)
 {
 	struct destination *d = container_of(self, struct destination, session_events);
 
-	if (count_opening(d) > 0 || is_judging(d))
-		return;
-	LIST_EACH (link, &d->waiting)
-		fail_open(container_of(link, struct session_open, link), reason, why);
+	if (is_final(d))
+		fail_waiting(d, reason, why);
 }
 
 static void on_gone(struct session_events *self)
@@ -271,12 +311,28 @@ static struct session *find_session(struct destination *d, bool soft_limit)
 	return NULL;
 }
 
+/* A peer that allows no stream at the moment would allow none on another session. */
+static bool is_denied(const struct destination *d)
+{
+	LIST_EACH (link, &d->sessions) {
+		struct session *s = container_of(link, struct session, link);
+
+		if (s->state == SESSION_READY && mux_session_streams(s->mux) == 0 && mux_session_room(s->mux) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void open_more(struct destination *d)
 {
 	unsigned most = d->pool->options.max_streams;
 	unsigned room = most > 0 ? most : d->last_room;
 	unsigned wanted = (d->waiting_count + room - 1) / room;
 
+	if (count_opening(d) == 0)
+		d->setback = false;
+	if (d->setback || is_denied(d))
+		return;
 	for (unsigned opening = count_opening(d); opening < wanted && may_open_another(d); opening++)
 		session_start(&d->options, &d->session_events, &d->sessions);
 }

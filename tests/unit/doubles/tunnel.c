@@ -63,6 +63,7 @@ void tunnel_end(struct tunnel *x)
 	far_end_stop(&x->far);
 	secure_side_release(&x->side);
 	verifier_free(x->verifier);
+	verifier_free(x->far_verifier);
 	run_for(x->trial->loop, 0); /* what was to be freed after a round */
 	verdict_cache_free(x->cache);
 	identity_unref(x->identity);
@@ -82,14 +83,26 @@ void tunnel_open(struct tunnel *x)
 	assert_int_equal(secure_side_init(&x->side, &e), 0);
 }
 
+static struct verifier *verifier_for(struct tunnel *x, const struct verify_conf *conf, const char *name)
+{
+	struct err e;
+	struct verifier *v = verifier_new(x->trial->loop, conf, BINDING_CURRENT, x->cache, name, &e);
+
+	assert_non_null(v);
+	verifier_start(v);
+	return v;
+}
+
 void tunnel_open_verified(struct tunnel *x)
 {
-	struct trial *t = x->trial;
-	struct err e;
-
-	x->verifier = verifier_new(t->loop, &t->conf, BINDING_CURRENT, x->cache, x->side.name, &e);
-	assert_non_null(x->verifier);
-	verifier_start(x->verifier);
+	x->verifier = verifier_for(x, &x->trial->conf, x->side.name);
 	x->side.verifier = x->verifier;
 	tunnel_open(x);
+}
+
+void tunnel_want_certificate(struct tunnel *x)
+{
+	x->far_conf = (struct verify_conf){ .as.type = AS_BUILTIN, .builtin_policy = POLICY_TRUST_ALL };
+	x->far_verifier = verifier_for(x, &x->far_conf, x->far.side.name);
+	x->far.side.verifier = x->far_verifier;
 }

@@ -26,6 +26,8 @@ struct tunnel {
 	struct secure_side side;
 	struct verdict_cache *cache;
 	struct verifier *verifier; /* NULL: the peer is not judged */
+	struct verify_conf far_conf;
+	struct verifier *far_verifier; /* NULL: we are not judged */
 	struct sock_options sock;
 	atomic_size_t descriptors;
 	struct session_options options; /* to the far end */
@@ -43,3 +45,6 @@ void tunnel_end(struct tunnel *x);
 void tunnel_open(struct tunnel *x);
 /* The same; and it is judged as trial->conf says, by trial->service, whose signature needs no anchor. */
 void tunnel_open_verified(struct tunnel *x);
+
+/* Before one of the two: the far end wants a certificate, and we have none. It says so when our handshake is over. */
+void tunnel_want_certificate(struct tunnel *x);

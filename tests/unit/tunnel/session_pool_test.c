@@ -688,6 +688,95 @@ static void waiters_are_served_in_order(void **state)
 	assert_int_equal(x.far.connections, 1);
 }
 
+/* ---- a peer that does not do its part: it is not dialed again and again ---- */
+
+static void after_a_setback_no_session_is_opened_while_others_are_on_their_way(void **state)
+{
+	(void)state;
+	options.max_streams = 1;
+	x.far.deaf = true;
+	open_pool();
+	ask_all(0, 3);
+	wait_for(&x.far.connections, 3);
+	far_end_hang_up_unheard(&x.far);
+	expect_sessions(2);
+	expect_quiet();
+	far_end_hang_up_unheard(&x.far);
+	expect_sessions(1);
+	expect_quiet();
+	far_end_hear(&x.far);
+	wait_for(&opened, 3); /* the last one serves the first, and two more are opened for the others */
+	assert_int_equal(clients[0].opened, 1);
+	assert_int_equal(x.far.connections, 5);
+}
+
+static void when_the_last_one_fails_as_well_all_who_wait_are_told(void **state)
+{
+	(void)state;
+	options.max_streams = 1;
+	x.far.deaf = true;
+	open_pool();
+	ask_all(0, 2);
+	wait_for(&x.far.connections, 2);
+	far_end_hang_up_unheard(&x.far);
+	far_end_hang_up_unheard(&x.far);
+	wait_for(&failed, 2);
+	assert_int_equal(x.far.connections, 2);
+	ask_all(2, 2); /* that was their setback */
+	wait_for(&x.far.connections, 4);
+}
+
+static void a_peer_that_allows_no_stream_is_dialed_once(void **state)
+{
+	(void)state;
+	x.far.max_streams = 0;
+	options.wait_ms = 5 * SHORT_MS;
+	open_verified(0); /* its SETTINGS are there before the verdict */
+	ask_all(0, 3);
+	wait_for(&failed, 3);
+	for (unsigned i = 0; i < 3; i++)
+		expect_failure(i, REASON_LIMIT_STREAMS);
+	assert_int_equal(x.far.connections, 1);
+	assert_int_equal(x.far.requests, 0);
+}
+
+static void sessions_that_end_before_they_carry_a_stream_are_tried_twice(void **state)
+{
+	(void)state;
+	x.far.drains = true;
+	open_verified(0); /* its GOAWAY is there before the verdict */
+	ask_all(0, 3);
+	wait_for(&failed, 3);
+	for (unsigned i = 0; i < 3; i++)
+		expect_failure(i, REASON_PEER_CLOSED);
+	assert_int_equal(x.far.connections, 2);
+	expect_sessions(0);
+}
+
+static void a_second_session_that_carries_streams_is_enough(void **state)
+{
+	(void)state;
+	x.far.drains = true;
+	open_verified(0);
+	ask_all(0, 3);
+	wait_for(&x.far.sessions, 1);
+	x.far.drains = false;
+	wait_for(&opened, 3);
+	assert_int_equal(x.far.connections, 2);
+}
+
+static void an_alert_before_anybody_asks_is_told_at_once(void **state)
+{
+	(void)state;
+	tunnel_want_certificate(&x);
+	open_verified(0);
+	ask_all(0, 2);
+	wait_for(&failed, 2);
+	for (unsigned i = 0; i < 2; i++)
+		expect_failure(i, REASON_TLS_ALERT);
+	assert_int_equal(x.far.connections, 1);
+}
+
 /* ---- freed ---- */
 
 static void a_pool_can_be_freed_under_its_streams(void **state)
@@ -803,6 +892,12 @@ int main(void)
 		TEST(nothing_is_dialed_for_who_withdraws_at_once),
 		TEST(who_withdraws_makes_way),
 		TEST(waiters_are_served_in_order),
+		TEST(after_a_setback_no_session_is_opened_while_others_are_on_their_way),
+		TEST(when_the_last_one_fails_as_well_all_who_wait_are_told),
+		TEST(a_peer_that_allows_no_stream_is_dialed_once),
+		TEST(sessions_that_end_before_they_carry_a_stream_are_tried_twice),
+		TEST(a_second_session_that_carries_streams_is_enough),
+		TEST(an_alert_before_anybody_asks_is_told_at_once),
 		TEST(a_pool_can_be_freed_under_its_streams),
 		TEST(a_pool_can_be_freed_behind_those_who_waited),
 		TEST(a_pool_can_be_freed_while_a_session_is_judged),

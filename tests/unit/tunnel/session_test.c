@@ -610,10 +610,7 @@ static void an_alert_after_the_handshake_says_what_to_change(void **state)
 	struct err alert;
 
 	(void)state;
-	t.conf.as = (struct as_conf){ .type = AS_BUILTIN };
-	t.conf.builtin_policy = POLICY_TRUST_ALL;
-	x.verifier = verifier_new(t.loop, &t.conf, BINDING_CURRENT, x.cache, "x", &alert);
-	x.far.side.verifier = x.verifier;
+	tunnel_want_certificate(&x);
 	tunnel_open(&x);
 	connect_at_once = true;
 	s = start();
