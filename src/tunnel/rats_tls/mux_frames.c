@@ -259,12 +259,15 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *user
 	return 0;
 }
 
-/* Whether the next bytes are more DATA of this stream, which on_data_chunk() gets before anything else happens. */
-static bool more_follows(const struct mux_session *s, int32_t id, const uint8_t *at)
+/*
+ * Whether the bytes behind a chunk begin a frame with more of this stream. They do not if the chunk's own frame goes
+ * on with its padding, which may look like anything, nor behind the end of the stream.
+ */
+static bool more_follows(const struct mux_session *s, uint8_t flags, int32_t id, const uint8_t *at)
 {
 	uint32_t len, whose;
 
-	if (s->view_end - at <= MUX_FRAME_HEAD)
+	if ((flags & (NGHTTP2_FLAG_PADDED | NGHTTP2_FLAG_END_STREAM)) != 0 || s->view_end - at <= MUX_FRAME_HEAD)
 		return false;
 	len = (uint32_t)at[0] << 16 | (uint32_t)at[1] << 8 | at[2];
 	whose = (uint32_t)at[5] << 24 | (uint32_t)at[6] << 16 | (uint32_t)at[7] << 8 | at[8];
@@ -285,30 +288,45 @@ static struct bytes join(struct bytes first, struct bytes second)
 	return bytes_of(from, first.len + second.len);
 }
 
+/* Its owner cannot be shown it where it lies. */
+static void keep_for_later(struct mux_stream *m, struct bytes data)
+{
+	if (m->phase == MUX_OPEN && m->first == NULL)
+		mux_note(m, NOTE_READY);
+	mux_stream_queue(m, data);
+	mux_give_connection_window(m->session, data.len);
+}
+
+/* nghttp2 has refused what was to follow the chunk, and goes on with another stream. */
+static void put_chunk_aside(struct mux_session *s)
+{
+	keep_for_later(s->chunk_of, s->chunk);
+	s->chunk_of = NULL;
+	s->chunk = (struct bytes){ NULL, 0 };
+}
+
 static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
 			 void *user_data)
 {
 	struct mux_session *s = user_data;
 	struct mux_stream *m = stream_of(ng, id);
 
-	(void)flags;
+	if (s->chunk_of != NULL && s->chunk_of != m)
+		put_chunk_aside(s);
 	if (m == NULL || m->phase == MUX_DECLINED) {
 		nghttp2_session_consume(ng, id, len);
 		return 0;
 	}
-	if (m->phase == MUX_OPEN && m->first == NULL && m->stream.events != NULL) {
-		s->chunk = s->chunk_of == m ? join(s->chunk, bytes_of(data, len)) : bytes_of(data, len);
-		s->chunk_of = m;
-		if (more_follows(s, id, data + len))
-			return 0;
-		s->paused = true;
-		return NGHTTP2_ERR_PAUSE;
+	if (m->phase != MUX_OPEN || m->first != NULL || m->stream.events == NULL) {
+		keep_for_later(m, bytes_of(data, len));
+		return 0;
 	}
-	if (m->phase == MUX_OPEN && m->first == NULL)
-		mux_note(m, NOTE_READY);
-	mux_stream_queue(m, bytes_of(data, len));
-	mux_give_connection_window(s, len);
-	return 0;
+	s->chunk = s->chunk_of == m ? join(s->chunk, bytes_of(data, len)) : bytes_of(data, len);
+	s->chunk_of = m;
+	if (more_follows(s, flags, id, data + len))
+		return 0;
+	s->paused = true;
+	return NGHTTP2_ERR_PAUSE;
 }
 
 /* An abort; or, after the peer's END_STREAM and without an error, that it reads no more. */

@@ -1531,6 +1531,73 @@ static void data_whose_frames_arrive_in_pieces_is_exact_wherever_they_are_cut(vo
 	}
 }
 
+/* One byte of padding moves the head of the next frame by one: 00 01 00 00 00 00 00 01 01 looks like DATA of stream 1.
+ */
+static void padding_that_looks_like_the_head_of_a_frame_is_none(void **state)
+{
+	struct hand h;
+	uint8_t padded[1 + 100 + 1] = { 1 };
+
+	(void)state;
+	hand_client(&h, 10);
+	connect_by_hand(&h);
+	buf_append(&h.b, connect_bytes, sizeof(connect_bytes));
+	h.b.data[7] = 1;
+	h.b.data[8] = 1;
+	frame(&h.b, SETTINGS, 1, 0, NULL, 0);
+	say(&h.world, &h.world.near, &h.b);
+	assert_int_equal(h.side.requested, 2);
+	for (size_t i = 0; i < 100; i++)
+		padded[1 + i] = pattern(0, i);
+	frame(&h.b, DATA, NGHTTP2_FLAG_PADDED, 1, padded, sizeof(padded));
+	h.side.apps[1].peer = 256;
+	say_data(&h, 0, 257, 0, 0x100);
+	say_data(&h, 0, 1, 100, 100);
+	say(&h.world, &h.world.near, &h.b);
+	assert_int_equal(h.side.apps[0].got, 200);
+	assert_int_equal(h.side.apps[1].got, 0x100);
+	hand_stop(&h);
+}
+
+/* Whatever the frames' sizes, their order, their padding, and where they are cut. */
+static void data_of_two_streams_is_exact_however_it_is_framed(void **state)
+{
+	unsigned seed = 7;
+
+	(void)state;
+	for (unsigned run = 0; run < 20; run++) {
+		struct hand h;
+		struct buf all = { 0 };
+		size_t at[2] = { 0, 0 };
+
+		two_streams_by_hand(&h);
+		for (unsigned i = 0; i < 300; i++) {
+			unsigned which = rand_r(&seed) % 5 == 0;
+			size_t len = (size_t)rand_r(&seed) % (run % 2 == 0 ? 60 : 1000);
+
+			say_data(&h, rand_r(&seed) % 6 == 0 ? NGHTTP2_FLAG_PADDED : 0, 2 * which + 1, at[which], len);
+			at[which] += len;
+			if (rand_r(&seed) % 10 == 0)
+				frame_u32(&h.b, WINDOW_UPDATE, 1, 1);
+			buf_append(&all, h.b.data, h.b.len);
+			h.b.len = 0;
+			if (all.len < (size_t)rand_r(&seed) % 20000)
+				continue;
+			buf_append(&h.b, all.data, all.len - 1);
+			say(&h.world, &h.world.near, &h.b);
+			all.data[0] = all.data[all.len - 1];
+			all.len = 1;
+		}
+		buf_append(&h.b, all.data, all.len);
+		say(&h.world, &h.world.near, &h.b);
+		assert_int_equal(h.side.apps[0].got, at[0]);
+		assert_int_equal(h.side.apps[1].got, at[1]);
+		assert_int_equal(h.side.ended, 0);
+		buf_release(&all);
+		hand_stop(&h);
+	}
+}
+
 static void what_came_in_front_of_data_that_may_not_be_is_shown(void **state)
 {
 	struct hand h;
@@ -2014,6 +2081,8 @@ int main(void)
 		cmocka_unit_test(data_of_one_stream_that_arrives_together_is_shown_together),
 		cmocka_unit_test(data_is_shown_apart_where_something_else_stands_between),
 		cmocka_unit_test(data_whose_frames_arrive_in_pieces_is_exact_wherever_they_are_cut),
+		cmocka_unit_test(padding_that_looks_like_the_head_of_a_frame_is_none),
+		cmocka_unit_test(data_of_two_streams_is_exact_however_it_is_framed),
 		cmocka_unit_test(what_came_in_front_of_data_that_may_not_be_is_shown),
 		cmocka_unit_test(a_client_sends_no_data_before_200),
 		cmocka_unit_test(only_200_opens_a_tunnel),
