@@ -64,7 +64,7 @@ int listeners_add(struct listeners *ls, const struct sock_addr *addr, const stru
 		return -1;
 	}
 	*l = (struct listener){ .watch = { .fd = fd, .ready = on_ready }, .set = ls };
-	l->on_loopback = sock_addr_is_loopback(addr);
+	l->on_loopback = sock_addr_is_loopback(addr) && !how->others;
 	l->port = sock_addr_port(&bound);
 	if (to != NULL)
 		l->to = *to;

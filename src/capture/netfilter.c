@@ -94,6 +94,7 @@ static int add(struct listeners *ls, const struct netfilter_options *o, int fami
 	struct sock_listen_options how = {
 		.shared = o->shared,
 		.sole = o->port == 0,
+		.others = o->entry->kind == ENTRY_EGRESS || o->entry->netfilter->scope != SCOPE_LOCAL,
 		.transparent = is_transparent(o->entry),
 		.abrupt = true,
 	};

@@ -2,9 +2,9 @@
 /*
  * congestion - what "auto" and "host" mean, and what may not be had.
  *
- * Pacing, as of BBR, only costs on loopback. Reno stands in for it because each kernel has it and each process may
- * choose it: others, Cubic as well, are refused to who has no CAP_NET_ADMIN unless the host allows them. Where nothing
- * is lost they are equal.
+ * Pacing, as of BBR, only costs on loopback. Reno stands in for it because each kernel has it, and allows it to each
+ * process unless the host has taken it away: others, Cubic as well, are refused to who has no CAP_NET_ADMIN unless the
+ * host allows them. Where nothing is lost they are equal.
  */
 #include "gateway/congestion.h"
 

@@ -120,9 +120,9 @@ static int set_congestion(int fd, const char *name)
  * Keepalive on loopback as well: a FIN that is dropped when the kernel is short of memory, and a reset behind it, leave
  * a connection that nothing else would ever end.
  */
-static void set_common(int fd, const struct sock_addr *a, const struct sock_options *o)
+static void set_common(int fd, bool on_loopback, const struct sock_options *o)
 {
-	const char *congestion = sock_addr_is_loopback(a) ? o->congestion_loopback : o->congestion_remote;
+	const char *congestion = on_loopback ? o->congestion_loopback : o->congestion_remote;
 
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (congestion != NULL)
@@ -172,7 +172,7 @@ int sock_listen(const struct sock_addr *a, const struct sock_options *o, const s
 	set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (a->any.sa_family == AF_INET6)
 		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-	set_common(fd, a, o);
+	set_common(fd, sock_addr_is_loopback(a) && !how->others, o);
 	if (how->abrupt)
 		sock_set_abort(fd);
 	if ((how->transparent && set_transparent(fd, a->any.sa_family) < 0) || bind_and_listen(fd, a, how) < 0) {
@@ -208,7 +208,7 @@ int sock_connect(const struct sock_addr *a, const struct sock_addr *from, const 
 		err_errno(e, ERR_SYSTEM, "connect to %s: socket", sock_addr_format(a, text));
 		return -1;
 	}
-	set_common(fd, a, o);
+	set_common(fd, sock_addr_is_loopback(a), o);
 	/* Without its mark our own connection would be captured. */
 	if (o->mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &o->mark, sizeof(o->mark)) < 0) {
 		err_errno(e, ERR_SYSTEM, "connect to %s: SO_MARK", sock_addr_format(a, text));

@@ -52,6 +52,7 @@ struct sock_options {
 struct sock_listen_options {
 	bool shared; /* with SO_REUSEPORT, one for each worker */
 	bool sole;   /* shared, but the first one: fails where anybody has the port, also another process of ours */
+	bool others; /* serves clients that are not of this host, wherever it is bound */
 	bool transparent; /* IP(V6)_TRANSPARENT: takes connections to addresses that are not ours */
 	/*
 	 * Accepted sockets send RST when they are closed, unless sock_set_orderly() was called: the kernel does it also

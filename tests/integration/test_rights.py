@@ -7,7 +7,7 @@ import pytest
 
 from harness import services, tls
 from harness.gateway import entry
-from harness.netns import Host, Pair, legacy_tools, skip_without_namespaces
+from harness.netns import Host, Pair, Routed, legacy_tools, skip_without_namespaces
 from harness.services import Echo, ask, expect_reset
 from harness.wait import until
 
@@ -194,6 +194,32 @@ def test_connections_to_others_get_what_was_chosen_for_them(host, through):
     host.sysctl(**{"net.ipv4.tcp_congestion_control": "reno"})
     host.run("ip", "address", "add", "10.9.9.9/32", "dev", "lo")
     assert through("10.9.9.9", tcp_congestion={"remote": "bbr"}) == ["bbr"] * 4
+
+
+@pytest.mark.parametrize("choice,found", [({"remote": "bbr"}, "bbr"), ({"loopback": "bbr"}, "reno")])
+def test_clients_that_a_router_captures_are_others_though_the_listener_is_on_loopback(tng, stack, choice, found):
+    if "bbr" not in allowed():
+        pytest.skip("bbr is not there or not allowed on this host")
+    t = Routed.on(stack)
+    t.gw.sysctl(**{"net.ipv4.tcp_congestion_control": "reno"})
+    names = instance()["interception"]["instance"]
+    tng(add_egress=[captured()], within=t.sv.within, interception={"instance": f"{names}-s"})
+    tng(add_ingress=[captured(scope="forward", transparency={"in": True})], within=t.gw.within, tcp_congestion=choice,
+        interception={"instance": f"{names}-c"})
+    with t.sv:
+        echo = Echo("0.0.0.0", 8080)
+    stack.add(echo, echo.close)
+    with t.cl:
+        app = services.connect((t.server_v4, 8080))
+    stack.add(app, app.close)
+    app.sendall(b"hello")
+    assert services.receive(app, 5) == b"hello"
+
+    def congestion(what):
+        return t.gw.run("ss", "-Htin", "state", "established", what).splitlines()[1].split()[0]
+
+    assert congestion(f"dst {t.client_v4}") == found
+    assert congestion(f"dst {t.server_v4}") == found
 
 
 def test_what_the_kernel_does_not_have_ends_the_start_and_both_keys_are_named(host, tng):
