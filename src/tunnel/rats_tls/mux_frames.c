@@ -183,13 +183,37 @@ static void take_window(nghttp2_session *ng, struct mux_stream *m)
 	mux_note(m, NOTE_READY);
 }
 
-/* The initial window changes the windows of all streams. */
+/*
+ * Requests that have not left and are over the limit that the peer has just told. nghttp2 would keep them until others
+ * end; their owners may find a place elsewhere. The last ones came last.
+ */
+static void give_back_unsent(struct mux_session *s)
+{
+	uint32_t most = nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+	unsigned excess = s->role == MUX_CLIENT && s->live > most ? s->live - most : 0;
+
+	for (struct list *link = s->streams.prev; excess > 0 && link != &s->streams; link = link->prev) {
+		struct mux_stream *m = container_of(link, struct mux_stream, link);
+
+		if (m->gone || nghttp2_session_find_stream(s->ng, m->id) != NULL)
+			continue;
+		nghttp2_session_set_stream_user_data(s->ng, m->id, NULL);
+		nghttp2_submit_rst_stream(s->ng, 0, m->id, NGHTTP2_REFUSED_STREAM);
+		m->gone = true;
+		m->reset_code = NGHTTP2_REFUSED_STREAM;
+		mux_stream_fail(m, IO_RESET);
+		excess--;
+	}
+}
+
 static void take_settings(struct mux_session *s)
 {
 	uint32_t window = nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
 
+	give_back_unsent(s);
 	if (window == s->peer_window)
 		return;
+	/* The initial window changes the windows of all streams. */
 	s->peer_window = window;
 	LIST_EACH (link, &s->streams) {
 		struct mux_stream *m = container_of(link, struct mux_stream, link);

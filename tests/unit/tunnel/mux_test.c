@@ -1072,6 +1072,44 @@ static void a_connect_that_is_too_late_fails_and_may_be_tried_elsewhere(void **s
 	pair_stop(&p);
 }
 
+/* Three are asked for before the limit comes, which leaves room for two; the third has not left, and can be had back.
+ */
+static void a_connect_over_a_limit_that_comes_before_it_has_left_is_given_back(void **state)
+{
+	struct pair p;
+	struct call c[4];
+
+	(void)state;
+	world_init(&p.world);
+	side_start(&p.server, &p.world, MUX_SERVER, 2);
+	rounds(&p.world, 2); /* its SETTINGS are there */
+	side_start(&p.client, &p.world, MUX_CLIENT, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		call_start(&c[i], &p.client);
+		c[i].app->keep_open = true;
+	}
+	rounds(&p.world, 5);
+	assert_int_equal(c[0].status, 200);
+	assert_int_equal(c[1].status, 200);
+	assert_int_equal(c[2].answered, 0);
+	assert_int_equal(c[2].failed, 1);
+	assert_int_equal(c[2].reason, REASON_LIMIT_STREAMS);
+	assert_int_equal(p.server.requested, 2);
+	assert_int_equal(mux_session_room(p.client.session), 0);
+	call_close(&c[2]);
+	call_close(&c[0]);
+	rounds(&p.world, 5);
+	assert_int_equal(mux_session_room(p.client.session), 1);
+	call_start(&c[3], &p.client);
+	rounds(&p.world, 5);
+	assert_int_equal(c[3].status, 200);
+	assert_int_equal(p.server.requested, 3);
+	assert_int_equal(p.client.ended, 0);
+	call_close(&c[1]);
+	call_close(&c[3]);
+	pair_stop(&p);
+}
+
 static void a_session_that_is_freed_aborts_its_streams_on_both_sides(void **state)
 {
 	struct pair p;
@@ -2065,6 +2103,7 @@ int main(void)
 		cmocka_unit_test(goaway_ends_a_session_when_its_streams_have_ended),
 		cmocka_unit_test(a_stream_that_crosses_the_first_goaway_of_a_server_is_served),
 		cmocka_unit_test(a_connect_that_is_too_late_fails_and_may_be_tried_elsewhere),
+		cmocka_unit_test(a_connect_over_a_limit_that_comes_before_it_has_left_is_given_back),
 		cmocka_unit_test(a_session_that_is_freed_aborts_its_streams_on_both_sides),
 		cmocka_unit_test(the_loss_of_the_transport_resets_all_streams),
 		cmocka_unit_test(a_connection_that_closes_without_a_stream_is_done),
