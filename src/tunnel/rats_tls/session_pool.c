@@ -135,9 +135,16 @@ static void wait_again(struct session_open *o)
 	task_schedule(loop_of(o->dest), &o->dest->serve);
 }
 
+/* Streams are asked for before a peer has said how many it allows. */
+static bool is_over_limit(const struct session *s, enum reason reason)
+{
+	return reason == REASON_LIMIT_STREAMS && s->state != SESSION_RETIRED && mux_session_room(s->mux) == 0;
+}
+
 /*
  * A session that ended before it answered: once more on another one, for the peer may have closed it
- * while our CONNECT was on its way. No byte of the application has left yet.
+ * while our CONNECT was on its way. No byte of the application has left yet. Who is over the peer's limit has not been
+ * asked at all (RFC 9113, 8.7), and waits for a place like those who came when it was known.
  */
 static void on_connect_failed(struct mux_connect_events *self, enum reason reason, const struct err *why)
 {
@@ -148,6 +155,10 @@ static void on_connect_failed(struct mux_connect_events *self, enum reason reaso
 
 	s->ops->close(s, STREAM_ABORT);
 	o->stream = NULL;
+	if (is_over_limit(o->session, reason)) {
+		o->dest->last_room = MAX(mux_session_streams(o->session->mux), 1u);
+		o->tries--;
+	}
 	if (alerted)
 		fail_open(o, REASON_TLS_ALERT, &alert);
 	else if (o->tries < MOST_TRIES)
@@ -238,7 +249,7 @@ static void on_changed(struct session_events *self, struct session *s)
 
 	if (s->state != SESSION_RETIRED) {
 		d->last_room = MAX(mux_session_room(s->mux) + mux_session_streams(s->mux), 1u);
-		d->setback = false;
+		d->setback = d->setback && !s->is_fresh; /* room on one that is in use says nothing about new ones */
 	} else if (s->is_fresh) {
 		s->is_fresh = false; /* it ended before it was looked at; this is said once */
 		if (is_final(d))

@@ -202,6 +202,32 @@ static void when_a_session_is_full_another_is_opened(void **state)
 	expect_echo(9);
 }
 
+static void who_is_over_a_limit_that_nobody_knew_gets_a_stream_of_another_session(void **state)
+{
+	(void)state;
+	x.far.max_streams = 2;
+	open_pool();
+	open_all(0, 20);
+	assert_in_range(x.far.connections, 10, 19);
+	expect_echo(0);
+	expect_echo(19);
+}
+
+static void who_is_over_a_limit_that_nobody_knew_waits_where_no_other_may_be_opened(void **state)
+{
+	(void)state;
+	x.far.max_streams = 2;
+	options.max_connections = 2;
+	open_pool();
+	ask_all(0, 6);
+	wait_for(&opened, 4);
+	expect_quiet();
+	close_stream(0);
+	close_stream(1);
+	wait_for(&opened, 6);
+	assert_int_equal(x.far.connections, 2);
+}
+
 /* Sessions that are being opened are counted as well. */
 static void as_many_sessions_are_opened_at_once_as_are_needed(void **state)
 {
@@ -710,6 +736,26 @@ static void after_a_setback_no_session_is_opened_while_others_are_on_their_way(v
 	assert_int_equal(x.far.connections, 5);
 }
 
+/* Streams come and go on a session that is full, and tell nothing about the ones that are being opened. */
+static void room_on_a_session_is_no_end_of_a_setback(void **state)
+{
+	(void)state;
+	options.max_streams = 1;
+	open_pool();
+	open_all(0, 1);
+	x.far.deaf = true;
+	ask_all(1, 4);
+	wait_for(&x.far.connections, 5);
+	far_end_hang_up_unheard(&x.far);
+	far_end_hang_up_unheard(&x.far);
+	expect_sessions(3);
+	close_stream(0);
+	wait_for(&opened, 2);
+	assert_int_equal(clients[1].opened, 2);
+	expect_quiet();
+	assert_int_equal(x.far.connections, 5);
+}
+
 static void when_the_last_one_fails_as_well_all_who_wait_are_told(void **state)
 {
 	(void)state;
@@ -738,6 +784,18 @@ static void a_peer_that_allows_no_stream_is_dialed_once(void **state)
 		expect_failure(i, REASON_LIMIT_STREAMS);
 	assert_int_equal(x.far.connections, 1);
 	assert_int_equal(x.far.requests, 0);
+}
+
+static void a_single_stream_that_is_not_allowed_is_tried_twice(void **state)
+{
+	(void)state;
+	x.far.max_streams = 0;
+	options.single = true;
+	open_pool();
+	ask(0);
+	wait_for(&failed, 1);
+	assert_int_equal(x.far.connections, 2);
+	expect_sessions(0);
 }
 
 static void sessions_that_end_before_they_carry_a_stream_are_tried_twice(void **state)
@@ -863,6 +921,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(one_session_serves_all),
 		TEST(when_a_session_is_full_another_is_opened),
+		TEST(who_is_over_a_limit_that_nobody_knew_gets_a_stream_of_another_session),
+		TEST(who_is_over_a_limit_that_nobody_knew_waits_where_no_other_may_be_opened),
 		TEST(as_many_sessions_are_opened_at_once_as_are_needed),
 		TEST(more_than_max_connections_are_never_opened),
 		TEST(who_gets_no_place_in_time_is_told),
@@ -893,8 +953,10 @@ int main(void)
 		TEST(who_withdraws_makes_way),
 		TEST(waiters_are_served_in_order),
 		TEST(after_a_setback_no_session_is_opened_while_others_are_on_their_way),
+		TEST(room_on_a_session_is_no_end_of_a_setback),
 		TEST(when_the_last_one_fails_as_well_all_who_wait_are_told),
 		TEST(a_peer_that_allows_no_stream_is_dialed_once),
+		TEST(a_single_stream_that_is_not_allowed_is_tried_twice),
 		TEST(sessions_that_end_before_they_carry_a_stream_are_tried_twice),
 		TEST(a_second_session_that_carries_streams_is_enough),
 		TEST(an_alert_before_anybody_asks_is_told_at_once),
