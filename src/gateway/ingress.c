@@ -7,7 +7,6 @@
  */
 #include "gateway/ingress.h"
 
-
 #include "base/slab.h"
 #include "gateway/flow.h"
 #include "gateway/knock.h"

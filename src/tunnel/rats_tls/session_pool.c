@@ -217,11 +217,10 @@ static void fail_waiting(struct destination *d, enum reason reason, const struct
 		fail_open(container_of(link, struct session_open, link), reason, why);
 }
 
-/* A session was of no use. false: another may still be, for all who wait. */
-static bool is_final(struct destination *d)
+/* A session was of no use. Another that is under way may still be, for all who wait. */
+static bool others_may_serve(const struct destination *d)
 {
-	d->setback = count_opening(d) > 0 || is_judging(d);
-	return !d->setback;
+	return count_opening(d) > 0 || is_judging(d);
 }
 
 /* For those who wait it is as if they had asked it: once more on another one, unless that would end the same way. */
@@ -252,7 +251,8 @@ static void on_changed(struct session_events *self, struct session *s)
 		d->setback = d->setback && !s->is_fresh; /* room on one that is in use says nothing about new ones */
 	} else if (s->is_fresh) {
 		s->is_fresh = false; /* it ended before it was looked at; this is said once */
-		if (is_final(d))
+		d->setback = others_may_serve(d);
+		if (!d->setback)
 			on_ended_unused(d, s);
 	}
 	task_schedule(loop_of(d), &d->serve);
@@ -262,7 +262,8 @@ static void on_failed(struct session_events *self, enum reason reason, const str
 {
 	struct destination *d = container_of(self, struct destination, session_events);
 
-	if (is_final(d))
+	d->setback = others_may_serve(d);
+	if (!d->setback)
 		fail_waiting(d, reason, why);
 }
 
