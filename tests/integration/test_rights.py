@@ -230,6 +230,16 @@ def test_what_the_kernel_does_not_have_ends_the_start_and_both_keys_are_named(ho
     assert gateway.has_line('tcp_congestion.remote: the kernel has no "such"')
 
 
+@pytest.mark.parametrize("backend", ["nft", "iptables"])
+def test_a_start_that_ends_so_leaves_no_rule(host, tng, backend):
+    before = host.state()
+    gateway = tng(add_ingress=[captured()], within=host.within, wait=None, tcp_congestion={"remote": "such"},
+                  **instance(backend))
+    assert gateway.wait() == 1
+    assert gateway.has_line('tcp_congestion.remote: the kernel has no "such"')
+    until("nothing is left", lambda: host.state() == before)
+
+
 def test_what_only_root_may_choose_ends_the_start_since_our_rights_have_gone(host, tng):
     there = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text(encoding="ascii").split()
     restricted = sorted(set(there) - set(allowed()))

@@ -1636,6 +1636,25 @@ static void data_of_two_streams_is_exact_however_it_is_framed(void **state)
 	}
 }
 
+/* Over its window, a stream is reset between two frames that were to be shown as one, and another stream's data comes.
+ */
+static void a_chunk_whose_successor_is_refused_is_not_lost_to_another_stream(void **state)
+{
+	struct hand h;
+
+	(void)state;
+	two_streams_by_hand(&h);
+	h.world.far.most_view = POOL_BUF_SIZE;
+	say_data(&h, 0, 1, 0, 40000);
+	say_data(&h, 0, 1, 40000, MUX_WINDOW_FIRST - 40000 + 1);
+	say_data(&h, 0, 1, MUX_WINDOW_FIRST + 1, 10);
+	say_data(&h, 0, 3, 0, 50);
+	say(&h.world, &h.world.near, &h.b);
+	assert_true(h.side.apps[0].got >= MUX_WINDOW_FIRST);
+	assert_int_equal(h.side.apps[1].got, 50);
+	hand_stop(&h);
+}
+
 static void what_came_in_front_of_data_that_may_not_be_is_shown(void **state)
 {
 	struct hand h;
@@ -2122,6 +2141,7 @@ int main(void)
 		cmocka_unit_test(data_whose_frames_arrive_in_pieces_is_exact_wherever_they_are_cut),
 		cmocka_unit_test(padding_that_looks_like_the_head_of_a_frame_is_none),
 		cmocka_unit_test(data_of_two_streams_is_exact_however_it_is_framed),
+		cmocka_unit_test(a_chunk_whose_successor_is_refused_is_not_lost_to_another_stream),
 		cmocka_unit_test(what_came_in_front_of_data_that_may_not_be_is_shown),
 		cmocka_unit_test(a_client_sends_no_data_before_200),
 		cmocka_unit_test(only_200_opens_a_tunnel),
