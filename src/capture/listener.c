@@ -95,7 +95,7 @@ static bool watch_all(struct listeners *ls, struct err *e)
 	for (size_t i = 0; i < ls->count; i++) {
 		struct watch *w = &ls->items[i].watch;
 
-		if (!w->active && w->fd >= 0 && loop_watch(ls->worker->loop, w, EPOLLIN, e) < 0)
+		if (!watch_is_active(w) && w->fd >= 0 && loop_watch(ls->worker->loop, w, EPOLLIN, e) < 0)
 			return false;
 	}
 	return true;
@@ -160,7 +160,7 @@ static void on_ready(struct watch *w, uint32_t events)
 		ls->aim(l, &c);
 		ls->events->captured(ls->events, &c);
 		/* What was captured may have stopped us. */
-		if (!w->active)
+		if (!watch_is_active(w))
 			return;
 	}
 }

@@ -5,7 +5,7 @@
  *   RESOLVING --> RACING --> over (connected, failed, cancelled)
  *
  * Attempts live in an array by the place of their address. The task tells what dial_start() itself found out, so
- * that no callback runs inside it.
+ * that no callback runs inside it: that none can begin, or that one is connected already, which need not be watched.
  */
 #include "io/dial.h"
 
@@ -37,6 +37,7 @@ struct dial {
 	size_t count;
 	size_t next;
 	size_t running;
+	struct attempt *winner;	   /* until the task tells of it */
 	enum dial_failure failure; /* of the last attempt */
 	struct err why;
 };
@@ -163,6 +164,10 @@ static bool attempt_start(struct dial *d)
 		return false;
 	}
 	d->running++;
+	if (sock_is_connected(a->watch.fd)) {
+		d->winner = a;
+		return true;
+	}
 	if (loop_watch(d->worker->loop, &a->watch, WATCH_STREAM | EPOLLOUT, &e) < 0) {
 		d->failure = DIAL_UNREACHABLE;
 		d->why = e;
@@ -175,7 +180,7 @@ static bool attempt_start(struct dial *d)
 
 static bool may_go_on(const struct dial *d)
 {
-	return d->next < d->count && !(d->next > 0 && d->failure == DIAL_SOURCE);
+	return d->winner == NULL && d->next < d->count && !(d->next > 0 && d->failure == DIAL_SOURCE);
 }
 
 static void race(struct dial *d)
@@ -186,7 +191,7 @@ static void race(struct dial *d)
 		timer_start(d->worker->loop, &d->timer, NEXT_ATTEMPT_MS);
 	else
 		timer_cancel(d->worker->loop, &d->timer);
-	if (d->running == 0)
+	if (d->winner != NULL || d->running == 0)
 		task_schedule(d->worker->loop, &d->task);
 }
 
@@ -194,7 +199,9 @@ static void on_task(struct task *t)
 {
 	struct dial *d = container_of(t, struct dial, task);
 
-	if (d->running == 0)
+	if (d->winner != NULL)
+		win(d->winner);
+	else if (d->running == 0)
 		fail(d);
 }
 

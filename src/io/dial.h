@@ -32,7 +32,7 @@ enum dial_failure {
 
 struct dial_events {
 	/*
-	 * gives fd: connected, non-blocking, and still watched through watch, which the owner passes to
+	 * gives fd: connected, non-blocking, and perhaps still watched through watch, which the owner passes to
 	 * loop_hand_over() or loop_unwatch() before it returns.
 	 */
 	void (*connected)(struct dial_events *self, int fd, struct watch *watch, const struct sock_addr *addr);

@@ -4,8 +4,12 @@
  *
  * One round: wait for events until the next timer is due; call the watches; deliver mail; expire timers;
  * run the tasks that were scheduled so far. Tasks run last so that what several events ask for is done
- * once. While events are handed out, loop_unwatch() strikes the watch from what was already fetched, so
- * that freed memory is never called.
+ * once.
+ *
+ * The kernel is not given a watch but its place in a table and the place's generation, which changes with every watch
+ * that leaves it. So an event that was fetched before its watch went reaches nobody; nor does one of a file that
+ * somebody else still holds after we have closed it (a child before its exec(), a look into /proc), which epoll goes on
+ * watching.
  */
 #include "io/loop.h"
 
@@ -19,6 +23,13 @@
 
 #define ROUND_EVENTS 256
 
+/* A place in the table of watches. */
+struct place {
+	struct watch *watch; /* NULL: free */
+	uint32_t generation;
+	uint32_t events; /* as the kernel was told; of a free one: the next free one */
+};
+
 struct loop {
 	int epoll_fd;
 	int mail_fd;
@@ -26,8 +37,11 @@ struct loop {
 	uint64_t now_ms;
 
 	struct epoll_event events[ROUND_EVENTS];
-	int event_count;
-	int event_at;
+
+	struct place *places; /* places[0] is not used */
+	uint32_t place_count; /* that were ever used, the first included */
+	uint32_t place_size;
+	uint32_t place_free; /* 0: none */
 
 	struct timer **heap; /* heap[1] is due first; heap[0] is not used */
 	size_t heap_len;
@@ -58,6 +72,7 @@ struct loop *loop_new(struct err *e)
 	pthread_mutex_init(&l->mail_lock, NULL);
 	l->mail_last = &l->mail_first;
 	l->now_ms = clock_ms();
+	l->place_count = 1;
 	l->mail_fd = -1;
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epoll_fd < 0) {
@@ -111,6 +126,7 @@ void loop_free(struct loop *l)
 	if (l->epoll_fd >= 0)
 		close(l->epoll_fd);
 	pthread_mutex_destroy(&l->mail_lock);
+	free(l->places);
 	free(l->heap);
 	free(l);
 }
@@ -120,69 +136,107 @@ uint64_t loop_now_ms(const struct loop *l)
 	return l->now_ms;
 }
 
+static uint32_t place_take(struct loop *l, struct watch *w, uint32_t events)
+{
+	uint32_t place = l->place_free;
+
+	if (place != 0) {
+		l->place_free = l->places[place].events;
+	} else {
+		if (l->place_count >= l->place_size) {
+			l->place_size = MAX(l->place_size * 2, (uint32_t)64);
+			l->places = mem_resize(l->places, l->place_size * sizeof(struct place));
+		}
+		place = l->place_count++;
+		l->places[place].generation = 0;
+	}
+	l->places[place].watch = w;
+	l->places[place].events = events;
+	return place;
+}
+
+static void place_give(struct loop *l, uint32_t place)
+{
+	struct place *p = &l->places[place];
+
+	p->watch = NULL;
+	p->generation++;
+	p->events = l->place_free;
+	l->place_free = place;
+}
+
+static int control(struct loop *l, int operation, const struct watch *w, uint32_t place, uint32_t events, struct err *e)
+{
+	struct epoll_event ev = { .events = events };
+
+	ev.data.u64 = (uint64_t)l->places[place].generation << 32 | place;
+	if (epoll_ctl(l->epoll_fd, operation, w->fd, &ev) < 0)
+		return err_errno(e, ERR_SYSTEM, "watch descriptor %d", w->fd);
+	l->places[place].events = events;
+	return 0;
+}
+
+/* Whose event it is; NULL: of nobody who is still there. */
+static struct watch *find_watch(const struct loop *l, const struct epoll_event *ev)
+{
+	const struct place *p = &l->places[(uint32_t)ev->data.u64];
+
+	return p->generation == (uint32_t)(ev->data.u64 >> 32) ? p->watch : NULL;
+}
+
 int loop_watch(struct loop *l, struct watch *w, uint32_t events, struct err *e)
 {
-	struct epoll_event ev = { .events = events, .data.ptr = w };
+	uint32_t place = place_take(l, w, events);
 
-	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) < 0)
-		return err_errno(e, ERR_SYSTEM, "watch descriptor %d", w->fd);
-	w->active = true;
+	if (control(l, EPOLL_CTL_ADD, w, place, events, e) < 0) {
+		place_give(l, place);
+		return -1;
+	}
+	w->place = place;
 	return 0;
 }
 
 int loop_rewatch(struct loop *l, struct watch *w, uint32_t events, struct err *e)
 {
-	struct epoll_event ev = { .events = events, .data.ptr = w };
-
-	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) < 0)
-		return err_errno(e, ERR_SYSTEM, "watch descriptor %d", w->fd);
-	return 0;
+	return control(l, EPOLL_CTL_MOD, w, w->place, events, e);
 }
 
 int loop_watch_output(struct loop *l, struct watch *w)
 {
+	uint32_t events = l->places[w->place].events;
 	struct err e;
 
-	if (w->output)
-		return 0;
-	w->output = true;
-	return loop_rewatch(l, w, WATCH_STREAM | EPOLLOUT, &e);
-}
-
-static void strike_fetched(struct loop *l, const struct watch *w)
-{
-	for (int i = l->event_at; i < l->event_count; i++) {
-		if (l->events[i].data.ptr == w)
-			l->events[i].data.ptr = NULL;
-	}
+	return (events & EPOLLOUT) != 0 ? 0 : loop_rewatch(l, w, events | EPOLLOUT, &e);
 }
 
 int loop_hand_over(struct loop *l, struct watch *from, struct watch *to, uint32_t events, struct err *e)
 {
-	if (loop_rewatch(l, to, events, e) < 0)
+	if (!watch_is_active(from))
+		return loop_watch(l, to, events, e);
+	if (control(l, EPOLL_CTL_MOD, to, from->place, events, e) < 0)
 		return -1;
-	strike_fetched(l, from);
-	from->active = false;
-	to->active = true;
-	to->output = false;
+	to->place = from->place;
+	from->place = 0;
+	l->places[to->place].watch = to;
 	return 0;
 }
 
 void loop_unwatch(struct loop *l, struct watch *w)
 {
-	if (!w->active)
+	if (!watch_is_active(w))
 		return;
-	w->active = false;
 	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
-	strike_fetched(l, w);
+	place_give(l, w->place);
+	w->place = 0;
 }
 
-/*
- * close() alone would do, were it not for a child between fork() and exec(): it holds the file open, and epoll would go
- * on telling a watch that is no more.
- */
+/* close() unwatches. Of a file that somebody else still holds a level would be told in every round, an edge seldom. */
 void loop_close(struct loop *l, struct watch *w)
 {
+	if (watch_is_active(w) && (l->places[w->place].events & EPOLLET) != 0) {
+		place_give(l, w->place);
+		w->place = 0;
+	}
 	loop_unwatch(l, w);
 	close(w->fd);
 	w->fd = -1;
@@ -338,15 +392,12 @@ void loop_run(struct loop *l)
 		int count = epoll_wait(l->epoll_fd, l->events, ROUND_EVENTS, wait_ms(l));
 
 		l->now_ms = clock_ms();
-		l->event_count = MAX(count, 0);
-		for (l->event_at = 0; l->event_at < l->event_count;) {
-			struct epoll_event *ev = &l->events[l->event_at++];
-			struct watch *w = ev->data.ptr;
+		for (int i = 0; i < count; i++) {
+			struct watch *w = find_watch(l, &l->events[i]);
 
 			if (w != NULL)
-				w->ready(w, ev->events);
+				w->ready(w, l->events[i].events);
 		}
-		l->event_count = 0;
 		deliver_mail(l);
 		expire_timers(l);
 		run_tasks(l);

@@ -4,7 +4,7 @@
  *
  * Callbacks get the small struct that is embedded in their owner, which they reach with container_of().
  * A callback never runs inside the function that asked for it. A callback may stop and free anything,
- * itself included: events that were already fetched for a watch that has been removed are dropped.
+ * itself included: events of a watch that has been removed are dropped, whenever the kernel tells them.
  *
  * Threads: loop_post() from any thread, everything else on the loop's own.
  */
@@ -23,9 +23,13 @@ struct loop;
 struct watch {
 	void (*ready)(struct watch *self, uint32_t epoll_events);
 	int fd;
-	bool active;
-	bool output; /* loop_watch_output() */
+	uint32_t place; /* in the loop's table, from 1; 0: not watched */
 };
+
+static inline bool watch_is_active(const struct watch *w)
+{
+	return w->place != 0;
+}
 
 /* For a stream. Room to send is asked for when a send came short: else every event would come with it. */
 #define WATCH_STREAM (EPOLLIN | EPOLLRDHUP | EPOLLET)
@@ -73,16 +77,16 @@ int loop_rewatch(struct loop *l, struct watch *w, uint32_t events, struct err *e
 /* A stream's send came short: an event tells when there is room again. Stays on. */
 int loop_watch_output(struct loop *l, struct watch *w) MUST_CHECK;
 
-/* to, which has the same fd, takes the place of from with one call to the kernel. */
+/*
+ * to, which has the same fd, is watched in place of from, which may be watched or not. Whatever stands in events and
+ * is already so is told again. Fails as loop_watch() does; then from is as it was.
+ */
 int loop_hand_over(struct loop *l, struct watch *from, struct watch *to, uint32_t events, struct err *e) MUST_CHECK;
 
 /* Does not close the descriptor. Does nothing when w is not watched. */
 void loop_unwatch(struct loop *l, struct watch *w);
 
-/*
- * Unwatches and closes w->fd, which is -1 afterwards. The kernel is told to forget it, and not left to find out:
- * somebody who looks at /proc holds the file a moment longer, and its events would reach freed memory.
- */
+/* Unwatches and closes w->fd, which is -1 afterwards. */
 void loop_close(struct loop *l, struct watch *w);
 
 void timer_init(struct timer *t, void (*expired)(struct timer *self));

@@ -240,6 +240,14 @@ int sock_error(int fd)
 	return value;
 }
 
+bool sock_is_connected(int fd)
+{
+	struct sock_addr peer;
+	socklen_t len = sizeof(peer);
+
+	return getpeername(fd, &peer.any, &len) == 0;
+}
+
 void sock_set_abort(int fd)
 {
 	struct linger now = { .l_onoff = 1, .l_linger = 0 };

@@ -77,6 +77,9 @@ int sock_connect(const struct sock_addr *a, const struct sock_addr *from, const 
 /* What became of it: 0 or an errno. */
 int sock_error(int fd);
 
+/* Whether connect() has come to its good end: on one host mostly before sock_connect() returns. */
+bool sock_is_connected(int fd);
+
 /* close() will send RST. */
 void sock_set_abort(int fd);
 /* close() will send FIN. */

@@ -97,7 +97,7 @@ void listener_down(struct listener *l);
 int listener_up(struct listener *l, struct err *e) MUST_CHECK;
 static inline bool listener_is_up(const struct listener *l)
 {
-	return l->watch.active || timer_is_started(&l->retry);
+	return watch_is_active(&l->watch) || timer_is_started(&l->retry);
 }
 
 /* Down for ever. Call it before the loop is freed; l may be zeroed again afterwards. */

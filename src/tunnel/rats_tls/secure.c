@@ -397,7 +397,7 @@ struct secure *secure_start(struct secure_side *side, struct record_stream *rs, 
 	task_init(&s->task, on_task);
 	rs->secure = s;
 	rs->watch.ready = on_ready;
-	if (!rs->watch.active && loop_watch(side->worker->loop, &rs->watch, WATCH_STREAM, &why) < 0)
+	if (!watch_is_active(&rs->watch) && loop_watch(side->worker->loop, &rs->watch, WATCH_STREAM, &why) < 0)
 		fail(s, REASON_INTERNAL, &why);
 	else
 		begin(s);

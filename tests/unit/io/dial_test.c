@@ -21,6 +21,7 @@ struct fixture {
 	struct sock_options sock;
 	struct dial_events events;
 	int fd;
+	bool was_watched;
 	struct sock_addr addr;
 	bool failed;
 	enum dial_failure failure;
@@ -31,6 +32,7 @@ static void on_connected(struct dial_events *self, int fd, struct watch *watch, 
 {
 	struct fixture *x = container_of(self, struct fixture, events);
 
+	x->was_watched = watch_is_active(watch);
 	loop_unwatch(x->worker.loop, watch);
 	x->fd = fd;
 	x->addr = *addr;
@@ -123,6 +125,74 @@ static void nobody_listens(void **state)
 	assert_true(x->failed);
 	assert_int_equal(x->failure, DIAL_REFUSED);
 	assert_non_null(strstr(x->why.text, "127.0.0.1"));
+}
+
+/* A listener whose queue is full: the kernel drops what comes, until it is asked again a second later. */
+struct busy {
+	struct timer timer;
+	int fd;
+	int first; /* fills the queue */
+};
+
+static void on_time_to_accept(struct timer *t)
+{
+	struct busy *b = container_of(t, struct busy, timer);
+
+	close(accept(b->fd, NULL, NULL));
+}
+
+static void be_busy(struct fixture *x, struct busy *b, uint16_t *port)
+{
+	struct sock_addr a;
+	struct err e;
+
+	b->fd = listen_on(x, "127.0.0.1", port);
+	assert_int_equal(listen(b->fd, 0), 0);
+	assert_true(sock_addr_parse("127.0.0.1", *port, &a));
+	b->first = sock_connect(&a, NULL, &x->sock, &e);
+	assert_true(sock_is_connected(b->first));
+	timer_init(&b->timer, on_time_to_accept);
+}
+
+static void busy_end(struct fixture *x, struct busy *b)
+{
+	timer_cancel(x->worker.loop, &b->timer);
+	close(b->first);
+	close(b->fd);
+}
+
+static void a_listener_that_answers_late_is_waited_for(void **state)
+{
+	struct fixture *x = *state;
+	struct busy b;
+	uint16_t port;
+
+	be_busy(x, &b, &port);
+	timer_start(x->worker.loop, &b.timer, 50);
+	dial(x, "127.0.0.1", port);
+	loop_run(x->worker.loop);
+	assert_true(x->fd >= 0);
+	assert_true(x->was_watched);
+	assert_true(sock_is_connected(x->fd));
+	busy_end(x, &b);
+}
+
+static void a_listener_that_does_not_answer_in_time_is_given_up(void **state)
+{
+	struct fixture *x = *state;
+	struct busy b;
+	uint16_t port;
+
+	be_busy(x, &b, &port);
+	dial_start(
+		&x->worker,
+		&(struct dial_options){
+			.to = endpoint_of("127.0.0.1", port), .connect_ms = 50, .resolve_ms = 5000, .sock = &x->sock },
+		&x->events);
+	loop_run(x->worker.loop);
+	assert_true(x->failed);
+	assert_int_equal(x->failure, DIAL_TIMEOUT);
+	busy_end(x, &b);
 }
 
 static void localhost_is_reached_whatever_family_listens(void **state)
@@ -339,6 +409,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		dial_test(a_listener_answers),
 		dial_test(nobody_listens),
+		dial_test(a_listener_that_answers_late_is_waited_for),
+		dial_test(a_listener_that_does_not_answer_in_time_is_given_up),
 		dial_test(localhost_is_reached_whatever_family_listens),
 		dial_test(a_name_that_does_not_exist_is_told_as_such),
 		dial_test(a_cancelled_dial_says_nothing_more),

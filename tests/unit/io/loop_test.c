@@ -144,6 +144,163 @@ static void an_event_of_a_watch_that_was_freed_in_the_same_round_is_dropped(void
 	loop_free(l);
 }
 
+struct counted {
+	struct watch watch;
+	struct timer timer;
+	struct loop *loop;
+	int calls;
+};
+
+static void on_counted(struct watch *w, uint32_t events)
+{
+	struct counted *c = container_of(w, struct counted, watch);
+	char byte;
+
+	assert_int_equal(events, EPOLLIN);
+	assert_int_equal(read(w->fd, &byte, 1), 1);
+	c->calls++;
+}
+
+static void on_enough(struct timer *t)
+{
+	loop_stop(container_of(t, struct counted, timer)->loop);
+}
+
+static void counted_init(struct counted *c, struct loop *l, int fd)
+{
+	*c = (struct counted){ { .ready = on_counted, .fd = fd }, .loop = l };
+	timer_init(&c->timer, on_enough);
+}
+
+/* As a child does between fork() and exec(). The second watch has the descriptor and the place of the first. */
+static void a_closed_file_that_somebody_still_holds_tells_nobody(void **state)
+{
+	struct loop *l = new_loop();
+	struct counted a;
+	struct counted b;
+	struct err e;
+	int sa[2];
+	int sb[2];
+	int held;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sb), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sa), 0);
+	counted_init(&a, l, sa[0]);
+	assert_int_equal(loop_watch(l, &a.watch, WATCH_STREAM, &e), 0);
+	held = dup(sa[0]);
+	assert_true(held >= 0);
+	loop_close(l, &a.watch);
+	assert_int_equal(a.watch.fd, -1);
+	assert_false(watch_is_active(&a.watch));
+	assert_int_equal(dup2(sb[0], sa[0]), sa[0]);
+
+	counted_init(&b, l, sa[0]);
+	assert_int_equal(loop_watch(l, &b.watch, WATCH_STREAM, &e), 0);
+	assert_int_equal(write(sa[1], "x", 1), 1);
+	timer_start(l, &b.timer, 5);
+	loop_run(l);
+	assert_int_equal(a.calls, 0);
+	assert_int_equal(b.calls, 0);
+	assert_int_equal(write(sb[1], "x", 1), 1);
+	timer_start(l, &b.timer, 5);
+	loop_run(l);
+	assert_int_equal(b.calls, 1);
+
+	loop_close(l, &b.watch);
+	close(held);
+	close(sa[1]);
+	close(sb[0]);
+	close(sb[1]);
+	loop_free(l);
+}
+
+/* Else the loop would not sleep any more. */
+static void a_level_of_a_closed_file_is_not_told_either(void **state)
+{
+	struct loop *l = new_loop();
+	struct counted a;
+	struct epoll_event seen;
+	struct err e;
+	int fds[2];
+	int held;
+	int epoll;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	counted_init(&a, l, fds[0]);
+	assert_int_equal(loop_watch(l, &a.watch, EPOLLIN, &e), 0);
+	held = dup(fds[0]);
+	epoll = fds[0] - 2; /* made by loop_new(), before its mailbox */
+	loop_close(l, &a.watch);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(epoll_wait(epoll, &seen, 1, 0), 0);
+	close(held);
+	close(fds[1]);
+	loop_free(l);
+}
+
+static void many_watches_come_and_go(void **state)
+{
+	struct loop *l = new_loop();
+	struct counted c[300];
+	int fds[300][2];
+	struct err e;
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds[i]), 0);
+		counted_init(&c[i], l, fds[i][0]);
+		assert_int_equal(loop_watch(l, &c[i].watch, WATCH_STREAM, &e), 0);
+		assert_int_equal(write(fds[i][1], "x", 1), 1);
+		if (i % 3 == 0)
+			loop_unwatch(l, &c[i].watch);
+	}
+	for (int i = 0; i < 300; i += 6)
+		assert_int_equal(loop_watch(l, &c[i].watch, WATCH_STREAM, &e), 0);
+	timer_start(l, &c[0].timer, 5);
+	loop_run(l);
+	for (int i = 0; i < 300; i++) {
+		assert_int_equal(c[i].calls, i % 6 != 3);
+		loop_close(l, &c[i].watch);
+		close(fds[i][1]);
+	}
+	loop_free(l);
+}
+
+/* What arrived before is told to the new one; also when the old one was not watched at all. */
+static void a_watch_is_handed_over_with_what_it_had_not_told(void **state)
+{
+	struct loop *l = new_loop();
+	struct counted from;
+	struct counted to;
+	struct counted last;
+	struct err e;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	counted_init(&from, l, fds[0]);
+	counted_init(&to, l, fds[0]);
+	counted_init(&last, l, fds[0]);
+	assert_int_equal(write(fds[1], "xy", 2), 2);
+	assert_int_equal(loop_hand_over(l, &from.watch, &to.watch, WATCH_STREAM, &e), 0);
+	timer_start(l, &to.timer, 5);
+	loop_run(l);
+	assert_int_equal(to.calls, 1);
+	assert_int_equal(loop_hand_over(l, &to.watch, &last.watch, WATCH_STREAM, &e), 0);
+	assert_false(watch_is_active(&to.watch));
+	timer_start(l, &last.timer, 5);
+	loop_run(l);
+	assert_int_equal(from.calls, 0);
+	assert_int_equal(to.calls, 1);
+	assert_int_equal(last.calls, 1);
+
+	loop_close(l, &last.watch);
+	close(fds[1]);
+	loop_free(l);
+}
+
 struct sender_end {
 	struct watch watch;
 	struct loop *loop;
@@ -312,6 +469,10 @@ int main(void)
 		cmocka_unit_test(timers_expire_in_the_order_of_their_time),
 		cmocka_unit_test(a_cancelled_timer_does_not_expire_and_a_started_one_moves),
 		cmocka_unit_test(an_event_of_a_watch_that_was_freed_in_the_same_round_is_dropped),
+		cmocka_unit_test(a_closed_file_that_somebody_still_holds_tells_nobody),
+		cmocka_unit_test(a_level_of_a_closed_file_is_not_told_either),
+		cmocka_unit_test(many_watches_come_and_go),
+		cmocka_unit_test(a_watch_is_handed_over_with_what_it_had_not_told),
 		cmocka_unit_test(room_to_send_is_told_only_when_it_was_asked_for),
 		cmocka_unit_test(watching_a_closed_descriptor_is_an_error),
 		cmocka_unit_test(a_task_that_schedules_itself_runs_again_without_sleeping),
