@@ -16,6 +16,7 @@
 #include "crypto/libctx.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -381,6 +382,7 @@ OSSL_LIB_CTX *libctx_ossl(const struct libctx *l)
 
 static pthread_once_t tested = PTHREAD_ONCE_INIT;
 static bool filter_works;
+static _Atomic(struct libctx *) tested_ctx; /* for the first who wants one: it has all that is made at first use */
 
 static void test_filter(void)
 {
@@ -388,17 +390,25 @@ static void test_filter(void)
 	struct libctx *l = libctx_new_filtered(&e);
 
 	filter_works = l != NULL && libctx_self_test(l, &e) == 0;
-	libctx_free(l);
-	if (!filter_works)
+	if (!filter_works) {
+		libctx_free(l);
 		log_warn("handshakes use all of libcrypto, which is slower: %s", e.text);
+		return;
+	}
+	/* What the test left is this thread's, which need not be the one that uses the context and frees it. */
+	libctx_keys_forget(OSSL_PROVIDER_get0_provider_ctx(l->whole));
+	OPENSSL_thread_stop_ex(l->visible);
+	OPENSSL_thread_stop_ex(l->hidden);
+	atomic_store(&tested_ctx, l);
 }
 
 struct libctx *libctx_new(struct err *e)
 {
-	struct libctx *l = NULL;
+	struct libctx *l;
 
 	pthread_once(&tested, test_filter);
-	if (filter_works)
+	l = atomic_exchange(&tested_ctx, NULL);
+	if (l == NULL && filter_works)
 		l = libctx_new_filtered(e);
 	return l != NULL ? l : libctx_new_plain(e);
 }

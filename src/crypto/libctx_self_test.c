@@ -35,8 +35,8 @@ static const struct {
 };
 
 struct side {
-	SSL_CTX *ctx;
-	SSL *ssl;
+	SSL_CTX *ctx; /* of all runs: making one takes longer than a handshake */
+	SSL *ssl;     /* of one run, as the secrets are */
 	struct libctx_secrets caught;
 	struct libctx_secrets logged;
 };
@@ -93,9 +93,8 @@ static bool use_identity(struct self_test *t, SSL_CTX *ctx)
 	return ok;
 }
 
-static bool side_open(struct self_test *t, struct side *s, const SSL_METHOD *method, size_t run)
+static bool side_open(struct self_test *t, struct side *s, const SSL_METHOD *method)
 {
-	memset(s, 0, sizeof(*s));
 	s->ctx = SSL_CTX_new_ex(t->lib, NULL, method);
 	if (s->ctx == NULL)
 		return false;
@@ -103,19 +102,22 @@ static bool side_open(struct self_test *t, struct side *s, const SSL_METHOD *met
 	SSL_CTX_set_cert_verify_callback(s->ctx, accept_any, NULL);
 	SSL_CTX_set_verify(s->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	SSL_CTX_set_num_tickets(s->ctx, 0);
-	if (!SSL_CTX_set_min_proto_version(s->ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_set_ciphersuites(s->ctx, runs[run].suite) || !SSL_CTX_set1_groups_list(s->ctx, runs[run].group) ||
-	    !use_identity(t, s->ctx))
-		return false;
-	s->ssl = SSL_new(s->ctx);
-	return s->ssl != NULL && SSL_set_app_data(s->ssl, s);
+	return SSL_CTX_set_min_proto_version(s->ctx, TLS1_3_VERSION) && use_identity(t, s->ctx);
 }
 
-static void side_close(struct side *s)
+static bool side_begin(struct side *s, size_t run)
+{
+	s->ssl = SSL_new(s->ctx);
+	return s->ssl != NULL && SSL_set_app_data(s->ssl, s) && SSL_set_ciphersuites(s->ssl, runs[run].suite) &&
+	       SSL_set1_groups_list(s->ssl, runs[run].group);
+}
+
+static void side_end(struct side *s)
 {
 	SSL_free(s->ssl);
-	SSL_CTX_free(s->ctx);
-	mem_wipe(s, sizeof(*s));
+	s->ssl = NULL;
+	mem_wipe(&s->caught, sizeof(s->caught));
+	mem_wipe(&s->logged, sizeof(s->logged));
 }
 
 /* What one writes the other reads. */
@@ -181,9 +183,7 @@ static int test_run(struct self_test *t, size_t run, struct err *e)
 	struct side *c = &t->client, *s = &t->server;
 	int rc = -1;
 
-	ERR_clear_error();
-	if (!side_open(t, c, TLS_client_method(), run) || !side_open(t, s, TLS_server_method(), run) ||
-	    !join(c->ssl, s->ssl))
+	if (!side_begin(c, run) || !side_begin(s, run) || !join(c->ssl, s->ssl))
 		err_openssl(e, ERR_SYSTEM, "set up");
 	else if (!shake_hands(c, s))
 		err_openssl(e, ERR_SYSTEM, "handshake");
@@ -193,8 +193,8 @@ static int test_run(struct self_test *t, size_t run, struct err *e)
 		err_set(e, ERR_SYSTEM, "other secrets than in the key log");
 	else
 		rc = 0;
-	side_close(c);
-	side_close(s);
+	side_end(c);
+	side_end(s);
 	return rc == 0 ? 0 : err_wrap(e, "libcrypto: self-test with %s and %s", runs[run].suite, runs[run].group);
 }
 
@@ -210,6 +210,11 @@ int libctx_self_test(struct libctx *l, struct err *e)
 							    .not_after = clock_unix() + TEST_CERT_S },
 			       &t.cert, e) < 0)
 		goto out;
+	ERR_clear_error();
+	if (!side_open(&t, &t.client, TLS_client_method()) || !side_open(&t, &t.server, TLS_server_method())) {
+		err_openssl(e, ERR_SYSTEM, "libcrypto: self-test");
+		goto out;
+	}
 	for (size_t run = 0; run < ARRAY_SIZE(runs); run++) {
 		if (test_run(&t, run, e) < 0)
 			goto out;
@@ -219,5 +224,7 @@ out:
 	buf_release(&t.cert);
 	buf_release_secret(&t.key);
 	key_free(key);
+	SSL_CTX_free(t.client.ctx);
+	SSL_CTX_free(t.server.ctx);
 	return rc;
 }
