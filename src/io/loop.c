@@ -136,7 +136,7 @@ uint64_t loop_now_ms(const struct loop *l)
 	return l->now_ms;
 }
 
-static uint32_t place_take(struct loop *l, struct watch *w, uint32_t events)
+static uint32_t place_take(struct loop *l, struct watch *w)
 {
 	uint32_t place = l->place_free;
 
@@ -151,7 +151,6 @@ static uint32_t place_take(struct loop *l, struct watch *w, uint32_t events)
 		l->places[place].generation = 0;
 	}
 	l->places[place].watch = w;
-	l->places[place].events = events;
 	return place;
 }
 
@@ -186,7 +185,7 @@ static struct watch *find_watch(const struct loop *l, const struct epoll_event *
 
 int loop_watch(struct loop *l, struct watch *w, uint32_t events, struct err *e)
 {
-	uint32_t place = place_take(l, w, events);
+	uint32_t place = place_take(l, w);
 
 	if (control(l, EPOLL_CTL_ADD, w, place, events, e) < 0) {
 		place_give(l, place);
