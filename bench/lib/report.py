@@ -23,6 +23,7 @@ GOALS = [
     Goal("conn8", "ours", 0.65, "haproxy"),
     Goal("conn8", "ours", 0.25, "up-2.8.0"),
     Goal("conn8", "ours-mutual", 0.65, "haproxy-mutual"),
+    Goal("conn8", "ours-attested", 1.05, "ours"),
     Goal("conn8", "ours-mux", 0.45, "up-2.12.0-mux"),
     Goal("req64", "ours", 0.80, "up-2.12.0"),
     Goal("req64", "ours", 1.00, "up-2.12.0", "p99"),
@@ -123,7 +124,7 @@ def _goal_text(goal, test, value, reached):
     metric = next(m for m in test.metrics if m.key == goal.metric)
     against = f" / {goal.reference}" if goal.reference else ""
     sign = "≥" if metric.more_is_better else "≤"
-    return [test.name, f"{goal.candidate}{against}", metric.title, f"{value:.2f}", f"{sign} {goal.bound:g}",
+    return [test.name, f"{goal.candidate}{against}", metric.title, f"{value:.3g}", f"{sign} {goal.bound:g}",
             "reached" if reached else "missed"]
 
 
