@@ -533,8 +533,7 @@ static void connect_by_hand(struct hand *h)
 
 static void the_first_bytes_of_a_client_are_preface_settings_window_and_connect(void **state)
 {
-	static const uint8_t settings[] = { 0, 2, 0, 0, 0, 0, 0, 4, 0, 0, 0xff, 0x6a,
-					    0, 5, 0, 1, 0, 0, 0, 6, 0, 0, 0x40, 0 };
+	static const uint8_t settings[] = { 0, 2, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 5, 0, 1, 0, 0, 0, 6, 0, 0, 0x40, 0 };
 	struct world w;
 	struct side side;
 	struct call call;
@@ -565,7 +564,7 @@ static void the_first_bytes_of_a_client_are_preface_settings_window_and_connect(
 
 static void a_server_announces_its_streams_and_answers_connect_with_200_and_a_date(void **state)
 {
-	static const uint8_t settings[] = { 0, 3, 0, 0, 0x27, 0x10, 0, 4, 0, 0, 0xff, 0x6a,
+	static const uint8_t settings[] = { 0, 3, 0, 0, 0x27, 0x10, 0, 4, 0, 1, 0,    0,
 					    0, 5, 0, 1, 0,    0,    0, 6, 0, 0, 0x40, 0 };
 	struct hand h;
 	struct heard f;
