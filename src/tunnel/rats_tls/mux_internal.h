@@ -23,8 +23,8 @@
 
 /*
  * Receive windows: of a new stream, of one whose reader keeps up, of a connection. Those of streams are whole frames of
- * 16 KiB, which is what upstream sends: with others its 2.12.0 has seldom ended streams before their last bytes (seen by
- * bench/soak schedules --only up-ours-mux).
+ * 16 KiB, which is what upstream sends: with others its 2.12.0 has, seldom, ended streams before their last bytes
+ * (seen by bench/soak schedules --only up-ours-mux).
  */
 #define MUX_WINDOW_FIRST 65536
 #define MUX_WINDOW_MOST (1024 * 1024)
